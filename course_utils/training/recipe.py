@@ -1,0 +1,61 @@
+"""A YAML file that says everything of a fine-tune: which data, how mapped and split, and every setting."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from course_utils.data import presets
+from course_utils.data.records import Record, read_rows, to_records
+from course_utils.data.split import PARTS, split
+from course_utils.errors import ConfigError
+from course_utils.training.config import TrainingConfig, build_config, read_yaml
+
+PRESETS = {"sentiment_predict": presets.sentiment_predict}
+
+
+class DataRecipe(BaseModel, extra="forbid"):
+    """Which rows to train on. Every other key of the file is a setting of `TrainingConfig`.
+
+    name: the run's folder. data: a preset, a file, or one file each for train, validation and test. map: column ->
+    field. constants: field -> text for every row. shares: of train, validation, test. rows: bound on training rows.
+    """
+
+    name: str = Field("run", pattern=r"^[^/\\]+$")
+    data: str | dict[str, str]
+    map: dict[str, str] = {}
+    constants: dict[str, str] = {}
+    shares: tuple[float, float, float] = (0.70, 0.15, 0.15)
+    stratify: bool = False
+    rows: int | None = Field(None, ge=1)
+
+
+def read_recipe(path: str | Path) -> tuple[TrainingConfig, dict[str, list[Record]], str]:
+    """`(config, data, name)` of the YAML file at `path`; files in it are relative to its folder.
+
+    Raises `ConfigError` or `DataError`.
+    """
+    values = read_yaml(path)
+    if "data" not in values:
+        raise ConfigError(f"{path} 没有说用什么数据。请加一行，例如 data: sentiment_predict，或 data: 我的数据.jsonl。")
+    recipe = build_config({key: values.pop(key) for key in DataRecipe.model_fields if key in values}, DataRecipe)
+    config = build_config(values)
+    data = load_data(recipe, Path(path).parent, config.seed)
+    data["train"] = data["train"][: recipe.rows]
+    return config, data, recipe.name
+
+
+def load_data(recipe: DataRecipe, folder: Path, seed: int) -> dict[str, list[Record]]:
+    """The rows of each part; cut from one set when the recipe names one."""
+
+    def load(file: str) -> list[Record]:
+        return to_records(read_rows(folder / file), recipe.map, recipe.constants)
+
+    if isinstance(recipe.data, dict):
+        if not {"train", "validation"} <= recipe.data.keys() <= set(PARTS):
+            raise ConfigError("data 分文件写的时候，要有 train 和 validation，可以再有 test。")
+        return {part: load(file) for part, file in recipe.data.items()}
+    if recipe.data in PRESETS:
+        return split(PRESETS[recipe.data](), recipe.shares, seed)
+    if not (folder / recipe.data).exists():
+        raise ConfigError(f"「data」是 {recipe.data}，既不是预置数据集（{'、'.join(PRESETS)}），也找不到这个文件。")
+    return split(load(recipe.data), recipe.shares, seed, recipe.stratify)
