@@ -141,11 +141,9 @@ def gpu() -> list[Line]:
 
 def bf16() -> list[Line]:
     """Whether the processor multiplies bfloat16 itself. Without, training in float32 is the faster choice."""
-    import torch
+    from course_utils.models.load import bf16_units
 
-    capabilities = torch.cpu.get_capabilities()  # x86 and ARM have different names
-    names = [name for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16") if capabilities.get(name)]
-    if names:
+    if names := bf16_units():
         return [Line(OK, "bf16", f"处理器支持（{'、'.join(names)}）")]
     return [Line(OK, "bf16", "处理器不支持，CPU 上用 float32")]
 

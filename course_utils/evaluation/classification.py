@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from course_utils.data.records import read_rows
 from course_utils.errors import DataError
+from course_utils.evaluation import metrics
 
 RESAMPLES = 2000
 OTHER = "其他"
@@ -68,18 +68,15 @@ def score_labels(
         if label not in labels:
             raise DataError(f"第 {row} 行的参考标签“{label}”不在标签集合中；请修正这一行，或把它加进 labels。")
 
-    precision, recall, f1, support = precision_recall_fscore_support(truth, answers, labels=labels, zero_division=0)
-    per_class = pd.DataFrame({"label": labels, "precision": precision, "recall": recall, "f1": f1, "support": support})
-    occurs = set(truth) | set(answers)
-    accuracy = float(np.mean([answer == label for answer, label in zip(answers, truth, strict=True)]))
-    low, high = np.percentile(_resampled_mean(accuracy, len(truth), seed), [2.5, 97.5])
+    scores = metrics.load("classification").compute(predictions=answers, references=truth, labels=labels)
+    low, high = np.percentile(_resampled_mean(scores["accuracy"], len(truth), seed), [2.5, 97.5])
     n_empty = answers.count("")
     return Classification(
-        accuracy=accuracy,
-        macro_f1=float(per_class.loc[per_class["label"].isin(occurs), "f1"].mean()),
+        accuracy=scores["accuracy"],
+        macro_f1=scores["macro_f1"],
         interval=(float(low), float(high)),
-        per_class=per_class,
-        confusion=_confusion(answers, truth, labels),
+        per_class=pd.DataFrame(scores["per_class"]),
+        confusion=_confusion_table(scores["confusion"], labels),
         n=len(truth),
         n_empty=n_empty,
         n_unknown=sum(answer not in labels for answer in answers) - n_empty,
@@ -156,11 +153,8 @@ def _resampled_mean(mean: float, n: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).binomial(n, mean, RESAMPLES) / n
 
 
-def _confusion(answers: list[str], truth: list[str], labels: list[str]) -> pd.DataFrame:
+def _confusion_table(counts: list[list[int]], labels: list[str]) -> pd.DataFrame:
     # A task may well have a label 其他 of its own; the column of unknown answers must not be taken for it.
     other = OTHER if OTHER not in labels else "标签之外"
-    columns = [*labels, other]
-    known = set(labels)
-    counts = confusion_matrix(truth, [answer if answer in known else other for answer in answers], labels=columns)
-    table = pd.DataFrame(counts[:-1], index=labels, columns=columns)  # no reference lies outside the labels
+    table = pd.DataFrame(counts, index=labels, columns=[*labels, other])
     return table if table[other].any() else table[labels]

@@ -51,9 +51,15 @@ def fast_bf16() -> bool:
     where = device()
     if where == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if where == "mps":
-        return True
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return where == "mps" or bool(bf16_units())
+
+
+def bf16_units() -> list[str]:
+    """The processor's instruction sets that multiply bf16, under torch's names; x86 and ARM have different ones."""
+    import torch
+
+    capabilities = torch.cpu.get_capabilities()
+    return [name for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16") if capabilities.get(name)]
 
 
 def keep_head_input_contiguous(model) -> None:
