@@ -1,6 +1,7 @@
 """A row of data: from a learner's file to the five Alpaca fields."""
 
 import csv
+import io
 import json
 import os
 from collections.abc import Iterable
@@ -55,12 +56,14 @@ def to_records(
     wrong = [target for target in (*mapping.values(), *constants) if target not in FIELDS]
     if wrong:
         raise DataError(f"没有叫「{wrong[0]}」的字段。字段只能是：{'、'.join(FIELDS)}。")
-    source = {name: name for name in FIELDS} | {target: column for column, target in mapping.items()}
+    source = {name: name for name in FIELDS if name not in mapping}  # a column that goes elsewhere goes there alone
+    source |= {target: column for column, target in mapping.items()}
     return [_record(row, number, source, constants, answers) for number, row in enumerate(rows, 1)]
 
 
 def _record(row: dict, number: int, source: dict[str, str], constants: dict[str, str], answers: bool) -> Record:
-    values = {name: constants.get(name, row.get(source[name])) for name in FIELDS}
+    values = {name: constants.get(name, row.get(source.get(name))) for name in FIELDS}
+    source = {name: name for name in FIELDS} | source  # from here on, for the messages
     if not answers:
         values["output"] = ""
     for name in ("instruction", "input", "output", "system"):
@@ -140,7 +143,13 @@ def _read_json(text: str, name: str) -> list:
 
 
 def _read_csv(text: str, name: str) -> list[dict]:
-    rows = list(csv.DictReader(text.splitlines(keepends=True), strict=True))
+    reader = csv.DictReader(io.StringIO(text), strict=True)
+    try:
+        rows = list(reader)
+    except csv.Error:
+        raise DataError(
+            f"{name} 读到第 {reader.line_num} 行时读不下去：双引号不配对，或者一格太长。文本里的双引号要写成两个。"
+        ) from None
     for number, row in enumerate(rows, 1):
         if None in row or None in row.values():
             raise DataError(f"{name} 第 {number} 行的列数与表头不同。含逗号的文本请用英文双引号括起来。")

@@ -17,7 +17,7 @@ from course_utils.models.catalogue import BaseModelCard, Source, card
 
 MANIFEST = "sha256.json"
 MIRROR = os.environ.get("HF_ENDPOINT") or "https://hf-mirror.com"
-DISK_NEEDED = 1_000_000_000  # bytes while converting: the GGUF file and the bf16 weights side by side
+SPARE_DISK = 500_000_000  # bytes beside the bf16 weights: the embedded GGUF file, tokenizer, temporary files
 
 
 def prepare(name: str, log: Callable[[str], None] = print) -> Path:
@@ -68,29 +68,36 @@ def _build(model: BaseModelCard, folder: Path, log: Callable[[str], None]) -> No
         shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir()
     try:
-        _check_disk(partial)
+        if shutil.disk_usage(partial).free < _disk_needed(model):
+            raise _disk_full(model, partial)
         _fetch(model, partial, log)
         sums = {file.name: sha256(file) for file in sorted(partial.glob("*.safetensors"))}
         (partial / MANIFEST).write_text(json.dumps(sums, indent=1))
         os.replace(partial, folder)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise _disk_full(partial) from error
+    except Exception as error:
+        if _is_disk_full(error):
+            raise _disk_full(model, partial) from error
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     log(f"模型 {model.name} 已就绪：{folder}")
 
 
-def _check_disk(folder: Path) -> None:
-    if shutil.disk_usage(folder).free < DISK_NEEDED:
-        raise _disk_full(folder)
+def _disk_needed(model: BaseModelCard) -> int:
+    return 2 * model.parameters + SPARE_DISK
 
 
-def _disk_full(folder: Path) -> WeightsError:
+def _is_disk_full(error: Exception) -> bool:
+    """Also when it comes from Rust (safetensors, tokenizers), which raises errors of its own with the system's text."""
+    return getattr(error, "errno", None) == errno.ENOSPC or any(
+        text in str(error) for text in ("No space left", "os error 112")
+    )
+
+
+def _disk_full(model: BaseModelCard, folder: Path) -> WeightsError:
     free = shutil.disk_usage(folder.parent).free / 1e9
     return WeightsError(
-        f"磁盘空间不够：{folder.parent} 只剩 {free:.1f} GB，准备模型需要 {DISK_NEEDED / 1e9:.0f} GB。"
+        f"磁盘空间不够：{folder.parent} 只剩 {free:.1f} GB，准备模型 {model.name} 需要 {_disk_needed(model) / 1e9:.1f} GB。"
         "请清理磁盘，或者用环境变量 COURSE_CACHE 换一个位置。"
     )
 
@@ -105,20 +112,32 @@ def _fetch(model: BaseModelCard, folder: Path, log: Callable[[str], None]) -> No
             else:
                 log(f"正在从 {source.kind} 下载 {source.id} ……")
                 _download(source, folder)
+            _check_complete(folder)
             return
-        except (WeightsError, OSError, ValueError, RuntimeError) as error:
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        except Exception as error:  # every client has errors of its own, and none may keep us from the next source
+            if _is_disk_full(error):
                 raise
             failures.append(error)
     if len(failures) == 1 and isinstance(failures[0], WeightsError):
         raise failures[0]
     reasons = "；".join(
-        f"{source.kind}：{str(failure).partition(chr(10))[0][:120]}"
+        f"{source.kind}：{str(failure).partition(chr(10))[0][:120] or type(failure).__name__}"
         for source, failure in zip(model.sources, failures, strict=True)
     )
     raise WeightsError(
         f"取不到模型 {model.name} 的权重（{reasons}）。请检查网络，或者改用随课程安装的 gemma-3-270m，它不需要网络。"
-    )
+    ) from failures[-1]
+
+
+def _check_complete(folder: Path) -> None:
+    """Raise `WeightsError` when a file is missing without which the model cannot be opened."""
+    needed = {"config.json", "tokenizer_config.json", "*.safetensors"}
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        needed |= set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    missing = sorted(name for name in needed if not any(folder.glob(name)))
+    if missing:
+        raise WeightsError(f"文件不全，缺 {'、'.join(missing)}")
 
 
 def _download(source: Source, folder: Path) -> None:

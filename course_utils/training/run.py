@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -42,10 +43,7 @@ class Run:
     @classmethod
     def create(cls, config: TrainingConfig, data: dict[str, list[Record]], name: str) -> "Run":
         """Make a new folder `name` under `workspace/runs/`, numbered when that is taken. `data`: part -> rows."""
-        folder, number = paths.runs() / name, 2
-        while folder.exists():
-            folder, number = paths.runs() / f"{name}-{number}", number + 1
-        folder.mkdir(parents=True)
+        folder = _new_folder(name)
         for part, records in data.items():
             write_jsonl(map(asdict, records), folder / "data" / f"{part}.jsonl")
         with atomic_writer(folder / "config.yaml") as file:
@@ -122,6 +120,16 @@ class Run:
         # Adapters in the model's own dtype: in fp32 every product would first widen all of its input.
         model = PeftModel.from_pretrained(model, self.weights, autocast_adapter_dtype=False).eval()
         return (model.merge_and_unload() if merge else model), tokenizer
+
+
+def _new_folder(name: str) -> Path:
+    for number in itertools.count(1):
+        folder = paths.runs() / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            continue
 
 
 def _common(texts: Iterable[str]) -> str:

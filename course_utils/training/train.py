@@ -37,7 +37,7 @@ def resume(run: Run, log: Callable[[str], None] = print) -> Run:
 
 
 def _fit(run: Run, log: Callable[[str], None]) -> Run:
-    with PeakMemory() as peak, _clear_errors():
+    with PeakMemory() as peak, _clear_errors(run):
         from transformers import set_seed
 
         from course_utils.models.load import load
@@ -223,11 +223,14 @@ def _save(trainer, run: Run, tokenizer) -> None:
 
 
 @contextmanager
-def _clear_errors():
+def _clear_errors(run: Run):
     """Turn what the learner can mend into one sentence."""
     try:
         yield
     except CourseError:
+        raise
+    except KeyboardInterrupt:
+        print(f"\n训练停下了，已存的检查点还在。要继续：course train --resume {run.folder}")
         raise
     except (OSError, RuntimeError) as error:
         if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
