@@ -10,3 +10,7 @@ __version__ = "0.1.0"
 os.environ.setdefault("HF_MODULES_CACHE", str(paths.cache() / "hf_modules"))
 # Fast tokenizers warn at every fork otherwise; we fork nothing while they run.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Threads that wait for work sleep rather than spin. Spinning is a little faster on an idle machine; but with two cores
+# and one other busy program, the thread that has the work waits for the core that the other one is burning, and a
+# training step took 30 times as long. Must stand before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
