@@ -12,6 +12,7 @@ from course_utils.paths import runs
 from course_utils.training.config import TrainingConfig
 from course_utils.training.run import Run
 
+TRAIN_ROWS = 2000
 TITLES = {"majority": "多数类", "tfidf": "TF-IDF + 逻辑回归", "base": "基座模型", "tuned": "微调后的模型"}
 
 
@@ -25,7 +26,7 @@ def demo(quick: bool = False) -> Run:
     from course_utils.models.load import load
 
     data = split(sentiment_predict())
-    train_rows, test_rows = (256, 160) if quick else (2000, None)
+    train_rows, test_rows = (400, 160) if quick else (TRAIN_ROWS, None)
     data["train"], data["test"] = data["train"][:train_rows], data["test"][:test_rows]
     print("数据：" + "，".join(f"{part} {len(rows)} 条" for part, rows in data.items()), flush=True)
     samples = _samples(data["test"])
@@ -38,7 +39,8 @@ def demo(quick: bool = False) -> Run:
             [r.input for r in data["train"]], [r.output for r in data["train"]], [r.input for r in data["test"]]
         )
 
-    config = TrainingConfig(validation_rows=64, evaluations=2) if quick else TrainingConfig()
+    # Few rows make few steps, and the first thirty go into learning to answer at all: smaller batches, more steps.
+    config = TrainingConfig(batch_size=4, validation_rows=48, evaluations=2) if quick else TrainingConfig()
     with PeakMemory() as costs["base"]:
         model, tokenizer = load(config.base_model)
         before = generate(model, tokenizer, samples, max_new_tokens=16)
@@ -60,6 +62,8 @@ def _train_or_resume(config: TrainingConfig, data: dict[str, list[Record]], name
     from course_utils.training.train import resume, train
 
     for folder in runs().glob(f"{name}*"):
+        if not (folder / "run.json").exists():
+            continue
         run = Run(folder)
         same = run.config == config and run.records("train") == data["train"]
         if same and run.checkpoint and not run.finished:

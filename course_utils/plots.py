@@ -16,7 +16,7 @@ from matplotlib import font_manager
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 SHIPPED_FONT = Path(__file__).resolve().parent / "fonts" / "CourseSansSC-Regular.otf"
 SYSTEM_FONTS = (
@@ -24,12 +24,13 @@ SYSTEM_FONTS = (
     "Source Han Sans CN", "Noto Sans CJK JP", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "SimHei", "Heiti SC",
     "STHeiti", "Arial Unicode MS",
 )  # fmt: skip
-PROBE = "训练损失验证学习率步数预测标签类别样本其他还没有数据，：（）"  # a font is taken only if it draws all of these
+PROBE = "训练损失对数刻度验证学习率步数预测标签类别样本其他还没有数据，：（）"  # a font is taken only if it draws all of these
 
 INK, FAINT, GRID = "#333333", "#8A8F98", "#E6E8EB"
 BLUE, ORANGE, GREEN = "#2F6DB5", "#D9622B", "#4C8C6B"
 BLUES = LinearSegmentedColormap.from_list("course", ["#F7FAFD", "#9DC3E6", "#2F6DB5", "#163F73"])
 DPI = 150
+STEEP = 8  # a loss that begins at so many times its median is drawn on a logarithmic axis
 
 
 class Picture(Figure):
@@ -169,6 +170,14 @@ def _draw_losses(ax, train: pd.Series, validation: pd.Series, not_finite: int) -
             marker="o", markersize=5, markeredgecolor="white", label=f"验证损失（{best}）",
         )  # fmt: skip
     ax.set_ylabel("损失")
+    losses = pd.concat([train, validation])
+    if losses.min() > 0 and losses.iloc[0] > STEEP * losses.median():
+        # A fresh model falls from 15 to 0.2 in a few steps; on a plain axis all the rest would be a flat line.
+        ax.set_yscale("log")
+        ax.set_ylabel("损失（对数刻度）")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_locator(NullLocator())
     ax.margins(y=0.12)
     ax.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="none", fontsize=10)
 

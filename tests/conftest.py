@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from browser import _lab, lab  # noqa: F401, the fixtures
 
 os.environ.setdefault("MPLBACKEND", "agg")
 
@@ -22,6 +23,7 @@ def tiny_base(tmp_path_factory):
     tokenizer = GemmaTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, merges=[], add_bos_token=True)
     tokenizer.add_tokens([AddedToken(token, normalized=False, special=True) for token in special])
     tokenizer.chat_template = GEMMA_TEMPLATE.read_text(encoding="utf-8")
+    torch.set_num_threads(1)  # a tiny model gains nothing from a second one, and loses much to it on a busy machine
     torch.manual_seed(0)
     config = Gemma3TextConfig(
         vocab_size=len(pieces), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,

@@ -73,12 +73,17 @@ def test_a_missing_glyph_would_fail_this_file(shipped_font):
 
 def test_loss_curve_shows_all_three_series():
     loss, rate = plots.loss_curve(MANY, title="标题").axes
-    assert [loss.get_ylabel(), rate.get_ylabel(), rate.get_xlabel()] == ["损失", "学习率", "步数"]
+    assert [loss.get_ylabel(), rate.get_ylabel(), rate.get_xlabel()] == ["损失（对数刻度）", "学习率", "步数"]
     assert len(loss.lines[0].get_xdata()) == 400 and len(rate.lines[0].get_xdata()) == 400
     assert lines(loss, "训练损失（平滑）") is not loss.lines[0]  # the raw curve stays beneath
     validation = lines(loss, "验证损失")
     assert list(validation.get_xdata()) == list(range(50, 401, 50))
     assert "第 400 步" in validation.get_label()
+
+
+def test_a_loss_that_hardly_falls_keeps_a_plain_axis():
+    loss = plots.loss_curve([{"step": i, "loss": 2 - i / 100} for i in range(1, 60)]).axes[0]
+    assert loss.get_yscale() == "linear" and loss.get_ylabel() == "损失"
 
 
 def test_a_table_draws_what_its_rows_draw():

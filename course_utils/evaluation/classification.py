@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from course_utils.data.records import read_rows
+from course_utils.data.formats import read_rows
 from course_utils.errors import DataError
 from course_utils.evaluation import metrics
 

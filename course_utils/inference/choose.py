@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from course_utils.data.records import Record
 from course_utils.errors import ConfigError
-from course_utils.inference.generate import BATCH, PAD_TO, batches_by_length, left_pad, prompt_budget
-from course_utils.models.encode import encode_answer, encode_prompt, turn_end
+from course_utils.inference.generate import BATCH, PAD_TO, batches_by_length, encode_prompts, left_pad, prompt_budget
+from course_utils.models.encode import encode_answer, turn_end
 
 LABEL_ROWS = 64  # (prompt, label) pairs in one forward
 
@@ -47,8 +47,8 @@ def choose(
     end = turn_end(tokenizer)
     answers = [[*encode_answer(label, tokenizer), end] for label in labels]
     budget = prompt_budget(max_length, max(map(len, answers)))
-    prompts = [encode_prompt(record, tokenizer, budget) for record in records]
-    shared = _shared_length(prompts, model.config)
+    prompts = encode_prompts(records, tokenizer, budget)
+    shared = _shared_length(prompts, max(map(len, answers)), model.config)
     choices: list[Choice | None] = [None] * len(prompts)
     done = 0
     with torch.inference_mode():
@@ -67,14 +67,15 @@ def _choice(labels: list[str], likelihood) -> Choice:
     return Choice(max(shares, key=shares.get), shares, dict(zip(labels, likelihood.tolist(), strict=True)))
 
 
-def _shared_length(prompts: list[list[int]], config) -> int:
+def _shared_length(prompts: list[list[int]], answer: int, config) -> int:
     """How many tokens all prompts begin with, such as the template and the instruction.
 
     They run through the model once, and the padding then stands between them and the rest. A sliding window counts
-    that padding, so where a prompt is longer than the window we share nothing and stay exact.
+    that padding, so where prompt, padding and the longest answer do not fit into the window, we share nothing and
+    stay exact.
     """
     window = getattr(config, "sliding_window", None)
-    if not prompts or (window and max(map(len, prompts)) + PAD_TO > window):
+    if not prompts or (window and max(map(len, prompts)) + PAD_TO + answer > window):
         return 0
     first, last = min(prompts), max(prompts)  # what these two share, all between them in order share too
     shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))

@@ -1,9 +1,10 @@
 """Free answers: greedy or sampled generation for many records at once."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import takewhile
 
 from course_utils.data.records import Record
-from course_utils.errors import ConfigError
+from course_utils.errors import ConfigError, DataError
 from course_utils.models.encode import encode_prompt, turn_end
 
 BATCH = 16
@@ -28,8 +29,9 @@ def generate(
     import torch
 
     end = turn_end(tokenizer)
+    ends = {end, tokenizer.eos_token_id}  # of an answer, and of a document: a base model may say the latter
     budget = prompt_budget(max_length, max_new_tokens)
-    prompts = [encode_prompt(record, tokenizer, budget) for record in records]
+    prompts = encode_prompts(records, tokenizer, budget)
     sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
     answers, done = [""] * len(prompts), 0
     for rows in batches_by_length(prompts, batch_size):
@@ -39,19 +41,31 @@ def generate(
                 input_ids=ids.to(model.device),
                 attention_mask=mask.to(model.device),
                 max_new_tokens=max_new_tokens,
-                eos_token_id=end,
+                eos_token_id=list(ends),
                 pad_token_id=end,
                 use_cache=True,
-                top_k=None,
+                top_k=None,  # these three: a model may bring its own, and training knows nothing of them
                 top_p=None,
+                repetition_penalty=1.0,
                 **sampling,
             )
         for i, tokens in zip(rows, out[:, ids.shape[1] :].tolist(), strict=True):
-            answer = tokens[: tokens.index(end)] if end in tokens else tokens
+            answer = list(takewhile(lambda token: token not in ends, tokens))
             answers[i] = tokenizer.decode(answer, skip_special_tokens=True).strip()
         done += len(rows)
         progress(done)
     return answers
+
+
+def encode_prompts(records: Sequence[Record], tokenizer, budget: int | None) -> list[list[int]]:
+    """Token ids of each record's prompt, of at most `budget` tokens. Raises `DataError` naming the row."""
+    prompts = []
+    for number, record in enumerate(records, 1):
+        try:
+            prompts.append(encode_prompt(record, tokenizer, budget))
+        except DataError as error:
+            raise DataError(f"第 {number} 行：{error}") from None
+    return prompts
 
 
 def prompt_budget(max_length: int | None, answer_tokens: int) -> int | None:

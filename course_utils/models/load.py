@@ -12,7 +12,7 @@ def load(name: str, dtype: str = "auto", log: Callable[[str], None] = print):
     `dtype`: "auto" (bf16 where the processor multiplies it fast, else fp32), "bf16", "fp16" or "fp32".
     The files are verified by SHA-256 each time. Raises `WeightsError`.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # of a load that takes two seconds
@@ -21,10 +21,16 @@ def load(name: str, dtype: str = "auto", log: Callable[[str], None] = print):
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
     folder = weights.prepare(name, log)
     weights.verify(folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch_dtype(dtype), local_files_only=True)
     keep_head_input_contiguous(model)
-    return model.to(device()).eval(), tokenizer
+    return model.to(device()).eval(), load_tokenizer(name, log)
+
+
+def load_tokenizer(name: str, log: Callable[[str], None] = print):
+    """The tokenizer of base model `name` alone. Raises `WeightsError`."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(weights.prepare(name, log), local_files_only=True)
 
 
 def device() -> str:

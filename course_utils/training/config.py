@@ -100,7 +100,7 @@ def build_config(values: dict, model: type[BaseModel] = TrainingConfig):
     try:
         return model(**values)
     except ValidationError as error:
-        raise ConfigError("；".join(_explain(problem, model) for problem in error.errors()) + "。") from None
+        raise ConfigError("；".join(dict.fromkeys(_explain(problem, model) for problem in error.errors())) + "。") from None
 
 
 def _explain(problem: dict, model: type[BaseModel]) -> str:
@@ -117,5 +117,6 @@ def _explain(problem: dict, model: type[BaseModel]) -> str:
         "less_than": "要小于 {lt}",
         "less_than_equal": "不能大于 {le}",
         "literal_error": "只能是 {expected}",
+        "string_pattern_mismatch": "里面有不能用的字符",
     }.get(problem["type"], "类型不对")
     return f"「{field.title or name}」（{name}）是 {problem['input']!r}，{reason.format(**limits)}"

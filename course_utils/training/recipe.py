@@ -5,7 +5,8 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from course_utils.data import presets
-from course_utils.data.records import Record, read_rows, to_records
+from course_utils.data.formats import read_rows
+from course_utils.data.records import Record, to_records
 from course_utils.data.split import PARTS, split
 from course_utils.errors import ConfigError
 from course_utils.training.config import TrainingConfig, build_config, read_yaml
@@ -25,7 +26,7 @@ class DataRecipe(BaseModel, extra="forbid"):
     map: dict[str, str] = {}
     constants: dict[str, str] = {}
     shares: tuple[float, float, float] = (0.70, 0.15, 0.15)
-    stratify: bool = False
+    stratify: bool | None = None
     rows: int | None = Field(None, ge=1)
 
 
@@ -37,6 +38,10 @@ def read_recipe(path: str | Path) -> tuple[TrainingConfig, dict[str, list[Record
     values = read_yaml(path)
     if "data" not in values:
         raise ConfigError(f"{path} 没有说用什么数据。请加一行，例如 data: sentiment_predict，或 data: 我的数据.jsonl。")
+    names = [*DataRecipe.model_fields, *TrainingConfig.model_fields]
+    unknown = [key for key in values if key not in names]
+    if unknown:
+        raise ConfigError(f"没有叫「{unknown[0]}」的设置，可以用的有：{'、'.join(names)}。")
     recipe = build_config({key: values.pop(key) for key in DataRecipe.model_fields if key in values}, DataRecipe)
     config = build_config(values)
     data = load_data(recipe, Path(path).parent, config.seed)

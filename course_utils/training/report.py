@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
@@ -73,8 +74,8 @@ def forget_after(run: Run, step: int) -> None:
         file.writelines(json.dumps(line) + "\n" for line in kept)
 
 
-def save_model_card(run: Run) -> None:
-    """README.md beside the weights: base, licence, data, settings, result."""
+def save_model_card(run: Run, folder: Path) -> None:
+    """README.md in `folder`, beside the weights: base, licence, data, settings, result."""
     config, facts = run.config, run.facts
     base = catalogue().get(config.base_model)
     licence = f"{base.licence}（{base.licence_url}）" if base else "见基座模型自己的说明"
@@ -83,7 +84,7 @@ def save_model_card(run: Run) -> None:
     settings = "\n".join(f"| {name} | {value} |" for name, value in config.model_dump().items())
     data = "\n".join(f"- {part}：{d['rows']} 行，SHA-256 `{d['sha256']}`" for part, d in facts["data"].items())
     versions = "，".join(f"{name} {version}" for name, version in facts["versions"].items())
-    with atomic_writer(run.weights / "README.md") as file:
+    with atomic_writer(folder / "README.md") as file:
         file.write(f"""---
 base_model: {config.base_model}
 library_name: {"peft" if config.method == "lora" else "transformers"}

@@ -14,7 +14,8 @@ from pathlib import Path
 import yaml
 
 from course_utils import paths
-from course_utils.data.records import Record, atomic_writer, read_rows, to_records, write_jsonl
+from course_utils.data.formats import read_rows
+from course_utils.data.records import Record, atomic_writer, to_records, write_jsonl
 from course_utils.errors import ConfigError
 from course_utils.training.config import TrainingConfig
 
@@ -46,6 +47,8 @@ class Run:
         folder = _new_folder(name)
         for part, records in data.items():
             write_jsonl(map(asdict, records), folder / "data" / f"{part}.jsonl")
+        if Path(config.base_model).exists():  # a folder must be found from anywhere
+            config = config.model_copy(update={"base_model": str(Path(config.base_model).resolve())})
         with atomic_writer(folder / "config.yaml") as file:
             yaml.safe_dump(config.model_dump(), file, allow_unicode=True, sort_keys=False)
         run = cls(folder)

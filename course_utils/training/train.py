@@ -2,6 +2,7 @@
 
 import errno
 import random
+import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
 
@@ -25,6 +26,9 @@ def train(
     for part in ("train", "validation"):
         if not data.get(part):
             raise DataError(f"「{part}」部分没有数据。训练集和验证集都至少要有一行。")
+    from course_utils.models.weights import prepare
+
+    prepare(config.base_model, log)  # a model that is not there leaves no run behind
     return _fit(Run.create(config, data, name), log)
 
 
@@ -41,7 +45,7 @@ def _fit(run: Run, log: Callable[[str], None]) -> Run:
         from transformers import set_seed
 
         from course_utils.models.load import load
-        from course_utils.training.report import forget_after, save_model_card
+        from course_utils.training.report import forget_after
 
         config = run.config
         model, tokenizer = load(config.base_model, _weights_precision(config), log)
@@ -57,10 +61,10 @@ def _fit(run: Run, log: Callable[[str], None]) -> Run:
         forget_after(run, int(checkpoint.name.split("-")[1]) if checkpoint else -1)
         _rehearse(trainer, validation_rows)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        best = min((line["eval_loss"] for line in run.metrics if "eval_loss" in line), default=None)
+        run.note(steps=trainer.state.global_step, best_eval_loss=best, peak_mb=peak.mb)
         _save(trainer, run, tokenizer)
-    best = min((line["eval_loss"] for line in run.metrics if "eval_loss" in line), default=None)
-    run.note(finished=True, steps=trainer.state.global_step, best_eval_loss=best, peak_mb=peak.mb)
-    save_model_card(run)
+    run.note(finished=True)
     return run
 
 
@@ -159,7 +163,7 @@ def _trainer(model, run: Run, train_rows: list[Encoded], validation_rows: list[E
 
     config = run.config
     steps = max(1, round(config.epochs * -(-len(train_rows) // config.batch_size)))
-    every = max(1, steps // config.evaluations)
+    every = -(-steps // config.evaluations)  # rounded up; the Trainer evaluates and saves after the last step anyway
     arguments = TrainingArguments(
         output_dir=str(run.folder / "checkpoints"),
         max_steps=steps,
@@ -210,8 +214,11 @@ def _rehearse(trainer, validation_rows: list[Encoded]) -> None:
 
 
 def _save(trainer, run: Run, tokenizer) -> None:
-    """The best weights, whole or not at all."""
+    """The best weights with their model card, whole or not at all."""
+    from course_utils.training.report import save_model_card
+
     partial = run.folder / "weights.partial"
+    shutil.rmtree(partial, ignore_errors=True)
     if run.config.method == "lora":
         trainer.model.save_pretrained(partial, save_embedding_layers=False)
     else:
@@ -219,6 +226,8 @@ def _save(trainer, run: Run, tokenizer) -> None:
 
         trainer.model.to(torch.bfloat16 if _autocast(run.config) else torch.float32).save_pretrained(partial)
         tokenizer.save_pretrained(partial)
+    save_model_card(run, partial)
+    shutil.rmtree(run.weights, ignore_errors=True)  # of a run that was killed right here
     partial.rename(run.weights)
 
 
@@ -232,7 +241,7 @@ def _clear_errors(run: Run):
     except KeyboardInterrupt:
         print(f"\n训练停下了，已存的检查点还在。要继续：course train --resume {run.folder}")
         raise
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # safetensors has an error of its own for a full disk
         if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
             raise CourseError("磁盘满了，训练停下了；已存的检查点还在。请清理磁盘，再继续这次训练。") from error
         if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
