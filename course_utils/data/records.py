@@ -1,17 +1,17 @@
-"""A row of data: from a learner's file to the five Alpaca fields."""
+"""A row of data: from a learner's columns or a conversation to the five Alpaca fields, and back."""
 
-import csv
-import io
 import json
 import os
 from collections.abc import Iterable
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from course_utils.errors import DataError
 
 FIELDS = ("instruction", "input", "output", "system", "history")
+ASKING = ("human", "observation")  # ShareGPT's roles that speak to the model, at the odd places of a conversation
+ANSWERING = ("gpt", "function_call", "function")  # the model's own, at the even places
 
 
 @dataclass
@@ -48,6 +48,7 @@ def to_records(
     """Map rows to records.
 
     mapping: column -> field, such as `{"text": "input"}`; a column that carries a field's own name needs no entry.
+    A row with `conversations` is read as ShareGPT, see `from_sharegpt`.
     constants: field -> the same text for every row, such as `{"instruction": "判断情感"}`.
     answers: whether `output` must be there (training) or may be missing (prediction).
     Raises `DataError` with row number (1 is the first), field and fix.
@@ -56,9 +57,21 @@ def to_records(
     wrong = [target for target in (*mapping.values(), *constants) if target not in FIELDS]
     if wrong:
         raise DataError(f"没有叫「{wrong[0]}」的字段。字段只能是：{'、'.join(FIELDS)}。")
-    source = {name: name for name in FIELDS if name not in mapping}  # a column that goes elsewhere goes there alone
-    source |= {target: column for column, target in mapping.items()}
-    return [_record(row, number, source, constants, answers) for number, row in enumerate(rows, 1)]
+    source = sources(mapping)
+    records = []
+    for number, row in enumerate(rows, 1):
+        if "conversations" in row:
+            record = from_sharegpt(row, number, constants)
+            records.append(record if answers else replace(record, output=""))
+        else:
+            records.append(_record(row, number, source, constants, answers))
+    return records
+
+
+def sources(mapping: dict[str, str]) -> dict[str, str]:
+    """For each field the column that it comes from."""
+    own = {name: name for name in FIELDS if name not in mapping}  # a column that goes elsewhere goes there alone
+    return own | {target: column for column, target in mapping.items()}
 
 
 def _record(row: dict, number: int, source: dict[str, str], constants: dict[str, str], answers: bool) -> Record:
@@ -78,12 +91,16 @@ def _record(row: dict, number: int, source: dict[str, str], constants: dict[str,
         )
     if answers and not values["output"]:
         raise DataError(f"第 {number} 行缺少答案：「{source['output']}」是空的。请补上，或者删除这一行。")
-    values["history"] = _history(values["history"], number)
+    values["history"] = read_history(values["history"], number)
     return Record(**values)
 
 
-def _history(value, number: int) -> list[tuple[str, str]]:
+def read_history(value, number: int) -> list[tuple[str, str]]:
+    """The turns of a `history` field, which may be missing or, in a table, JSON text. Raises `DataError`."""
     pairs = value or []
+    if isinstance(value, str):  # a table's cell can hold it only as JSON text
+        with suppress(ValueError):
+            pairs = json.loads(value.strip() or "[]")
     good = isinstance(pairs, list) and all(
         isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
         for pair in pairs
@@ -93,67 +110,87 @@ def _history(value, number: int) -> list[tuple[str, str]]:
     return [tuple(pair) for pair in pairs]
 
 
-def read_rows(path: str | Path) -> list[dict]:
-    """The rows of a .jsonl, .json (an array) or .csv file in UTF-8, with or without BOM.
+def from_sharegpt(row: dict, number: int = 1, constants: dict[str, str] | None = None) -> Record:
+    """The record of a ShareGPT row: the last question and answer become `instruction` and `output`, all before them
+    `history`; what a tool returned (observation) counts as a question, what the model calls (function_call) as its
+    answer. Text is taken without the blanks around it. What a record cannot hold, `sharegpt_extras` gives.
 
-    Raises `DataError` naming the file, the line and the fix.
+    The format is that of 讯飞星辰MaaS (https://www.xfyun.cn/doc/spark/数据集格式说明.html) and of LLaMA-Factory's
+    data/README_zh.md. constants: as for `to_records`; only `system` has a place here. Raises `DataError`.
     """
-    path = Path(path)
-    readers = {".jsonl": _read_jsonl, ".json": _read_json, ".csv": _read_csv}
-    if path.suffix.lower() not in readers:
-        raise DataError(f"不认识 {path.name} 的格式。请给 {'、'.join(readers)} 文件。")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"找不到文件 {path}。请检查路径。") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path.name} 不是 UTF-8 编码（第 {error.start} 字节起读不懂）。请另存为 UTF-8。") from None
-    rows = readers[path.suffix.lower()](text, path.name)
-    if not rows:
-        raise DataError(f"{path.name} 里没有数据。请给一个至少有一行的文件。")
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict):
-            raise DataError(f'{path.name} 第 {number} 行不是一个带字段的对象（应该像 {{"input": "……"}}）。')
-    return rows
+    for where, what in sharegpt_mistakes(row):
+        raise DataError(f"第 {number} 行{where}{what}")
+    turns = row["conversations"]
+    system = row.get("system") or ""
+    if turns[0]["from"] == "system":
+        system, turns = turns[0]["value"], turns[1:]
+    system = (constants or {}).get("system", system)
+    texts = [turn["value"].strip() for turn in turns]
+    *history, (question, answer) = zip(texts[::2], texts[1::2], strict=True)
+    return Record(instruction=question, output=answer, system=system.strip(), history=history)
 
 
-def _read_jsonl(text: str, name: str) -> list:
-    rows = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise DataError(
-                    f"{name} 第 {number} 行不是完整的 JSON（第 {error.colno} 个字符处）。请修改这一行。"
-                ) from None
-    return rows
+def sharegpt_mistakes(row: dict) -> list[tuple[str, str]]:
+    """`(place, what is wrong and how to mend it)` for everything that keeps a ShareGPT row from being read."""
+    turns = row.get("conversations")
+    if not isinstance(turns, list) or not turns:
+        return [("", '没有对话：「conversations」要是一个列表，里面是 {"from": ……, "value": ……}。请补上。')]
+    mistakes = []
+    if not isinstance(row.get("system") or "", str):
+        mistakes.append(("", "的「system」不是文本。请改成文本。"))
+    offset = isinstance(turns[0], dict) and turns[0].get("from") == "system"
+    if offset and row.get("system"):
+        mistakes.append(("第 1 轮", "的角色是「system」，而「system」字段也有文本。请只留一处。"))
+    for i, turn in enumerate(turns, 1):
+        where, expected = f"第 {i} 轮", (ANSWERING, ASKING)[(i - offset) % 2]
+        if not isinstance(turn, dict) or not isinstance(turn.get("value"), str):
+            mistakes.append((where, '不是 {"from": ……, "value": 文本}。请改成这样。'))
+            continue
+        role = turn.get("from")
+        if not turn["value"].strip():
+            mistakes.append((where, "是空的：「value」里没有文本。请补上，或者删掉这一问一答。"))
+        if offset and i == 1:
+            continue
+        if role not in ASKING + ANSWERING:
+            mistakes.append((where, f"的角色「{role}」不认识。只能是 {'、'.join(ASKING + ANSWERING)}。请改名。"))
+        elif role not in expected:
+            side = "问（human 或 observation）" if expected is ASKING else "答（gpt 或 function_call）"
+            mistakes.append((where, f"的角色是「{role}」，顺序不对：这里该是{side}。请一问一答地排列。"))
+    if (len(turns) - offset) % 2:
+        mistakes.append((f"第 {len(turns)} 轮", "是最后一轮，却不是模型的回答。请补上回答，或者删掉这一轮。"))
+    return mistakes
 
 
-def _read_json(text: str, name: str) -> list:
-    if not text.strip():
-        return []
-    try:
-        rows = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{name} 不是完整的 JSON：第 {error.lineno} 行第 {error.colno} 个字符处读不下去。") from None
-    if not isinstance(rows, list):
-        raise DataError(f"{name} 的最外层应该是一个数组：[{{...}}, {{...}}]。")
-    return rows
+def sharegpt_extras(row: dict) -> dict:
+    """What a `Record` does not hold of a ShareGPT row: `roles`, where they are not human and gpt in turn, and `tools`.
+
+    Beside the five fields of a stored row, or for `to_sharegpt(record, **extras)`, they lose nothing.
+    """
+    roles = [turn["from"] for turn in row["conversations"]]
+    plain = roles == ["human", "gpt"] * (len(roles) // 2)
+    return ({} if plain else {"roles": roles}) | ({"tools": row["tools"]} if "tools" in row else {})
 
 
-def _read_csv(text: str, name: str) -> list[dict]:
-    reader = csv.DictReader(io.StringIO(text), strict=True)
-    try:
-        rows = list(reader)
-    except csv.Error:
-        raise DataError(
-            f"{name} 读到第 {reader.line_num} 行时读不下去：双引号不配对，或者一格太长。文本里的双引号要写成两个。"
-        ) from None
-    for number, row in enumerate(rows, 1):
-        if None in row or None in row.values():
-            raise DataError(f"{name} 第 {number} 行的列数与表头不同。含逗号的文本请用英文双引号括起来。")
-    return rows
+def to_sharegpt(record: Record, roles: list[str] | None = None, tools=None, number: int = 1) -> dict:
+    """The ShareGPT row of a record, with `roles` and `tools` as `sharegpt_extras` gave them.
+
+    number: of the row, for messages. Raises `DataError` when a text is empty or `roles` are not as many as the turns.
+    """
+    messages = record.messages()
+    own_turn = bool(roles) and roles[0] == "system"
+    texts = [message["content"] for message in messages if own_turn or message["role"] != "system"]
+    roles = roles or ["human", "gpt"] * (len(texts) // 2)
+    if len(roles) != len(texts):
+        raise DataError(f"第 {number} 行有 {len(texts)} 轮对话，roles 却有 {len(roles)} 个。请一一对应。")
+    turns = [{"from": role, "value": text} for role, text in zip(roles, texts, strict=True)]
+    row = {"conversations": turns}
+    if record.system and not own_turn:
+        row["system"] = record.system
+    if tools is not None:
+        row["tools"] = tools
+    for where, what in sharegpt_mistakes(row):
+        raise DataError(f"第 {number} 行{where}{what}")
+    return row
 
 
 @contextmanager
