@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from course_utils import paths
+from course_utils import cli_data, paths
 from course_utils.errors import ConfigError, CourseError
 
 app = typer.Typer(
@@ -20,6 +20,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(cli_data.app, name="data")
 
 # Everything after the command's name goes on as it is, options included.
 PASS_ON = {"ignore_unknown_options": True}
@@ -119,13 +121,20 @@ def _run(module: str, options: list[str] | None, folder: Path) -> int:
 
 
 def main() -> None:
-    """The entry point: a `CourseError` is one line on stderr and exit status 1, never a traceback."""
+    """The entry point: what the learner can mend is one line on stderr and exit status 1, never a traceback."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # a console that lacks a character shows ? in its place
     try:
         app()
     except CourseError as error:
         print(error, file=sys.stderr, flush=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(
+            f"读写不了 {error.filename}（{error.strerror}）。请检查路径、权限和磁盘空间。", file=sys.stderr, flush=True
+        )
         sys.exit(1)
 
 
