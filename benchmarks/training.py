@@ -25,6 +25,7 @@ from course_utils.models.load import fast_bf16, load
 from course_utils.training.config import TrainingConfig
 
 NAMES = ("ours", "trl", "trainer")
+BATCH = 16
 WARM_UP = 2  # steps at the start that are not counted: each method compiles its first kernels then
 
 
@@ -88,7 +89,7 @@ def matmul_rate() -> float:
 
 def measure(name: str, steps: int) -> dict:
     """Train for WARM_UP + steps steps; seconds, real tokens (no padding) and FLOP of the counted ones."""
-    config = TrainingConfig()
+    config = TrainingConfig(batch_size=BATCH)
     records = split(sentiment_predict())["train"][: (WARM_UP + steps) * config.batch_size]
     with PeakMemory() as peak, tempfile.TemporaryDirectory() as folder:
         model, tokenizer = load(config.base_model)

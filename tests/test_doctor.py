@@ -173,7 +173,7 @@ def test_long_answers_are_no_labels():
     [
         "这家酒店的服务态度还不错，下次还会来！", "這個飯店的服務態度還不錯", "联通", "涓涓细流，浜口京子，浣熊", "朱镕基、喆、堃",
         "今日は良い天気ですね。カタカナとｶﾀｶﾅ", "👨‍👩‍👧 一家 🏳️‍🌈 👍🏽", "Hello, world! It’s “fine” — really…",
-        "déjà vu à « côté » ; élève naïve", "ÄÖÜ Übergrößenträger", "Привет мир", "한국어", "价格：￥100～200，½ 杯", "第一行\n\t第二行",
+        "déjà vu à « côté » ; élève naïve", "££££ ¡¡¡¡", "ÄÖÜ Übergrößenträger", "Привет мир", "한국어", "价格：￥100～200，½ 杯", "第一行\n\t第二行",
     ],
 )  # fmt: skip
 def test_ordinary_text_is_left_alone(text):
@@ -218,6 +218,7 @@ def test_control_characters_go_and_emoji_stay():
         ("身份证11010519491231002X", "身份证【身份证号】"),
         ("我的邮箱是zhang.san+a@mail.example.com，谢谢", "我的邮箱是【邮箱】，谢谢"),
         ("身份证110105194912310021", None),  # a wrong check digit
+        ("11010519491231002X和110105194912310021", "【身份证号】和110105194912310021"),
         ("订单138123456789012", None),
         ("12812345678", None),
         ("ID a13812345678", None),
@@ -307,6 +308,7 @@ def test_only_known_kinds_are_repaired():
 def test_what_is_dropped_is_told():
     rows = reviews()
     rows[1]["label"], rows[3]["text"], rows[3]["label"] = "", 3.5, None
+    rows[5]["text"] += "\x07"  # no reason to drop a row
     kept, dropped = drop_bad(rows, check(rows, REVIEWS))
     assert kept == [row for i, row in enumerate(rows) if i not in (1, 3)]
     assert [(d.row, d.content) for d in dropped] == [(2, rows[1]), (4, rows[3])]

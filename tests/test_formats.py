@@ -235,6 +235,7 @@ def test_a_system_turn_comes_back_where_it_was():
         (talk("human", "gpt", "human"), "第 3 行第 3 轮是最后一轮，却不是模型的回答"),
         ({"conversations": [{"role": "user", "content": "好"}]}, "第 3 行第 1 轮不是 {.from"),
         ({"conversations": ["你好", "好"]}, "第 3 行第 1 轮不是 {.from"),
+        (talk("system"), "第 3 行没有对话：只有 system"),
         (talk("system", "human", "gpt") | {"system": "你"}, "第 3 行第 1 轮的角色是「system」.*请只留一处"),
         (talk("human", "gpt") | {"system": 3}, "第 3 行的「system」不是文本"),
         ({"conversations": [{"from": ["human"], "value": "好"}, {"value": "好"}]}, "第 3 行第 1 轮的角色"),

@@ -156,6 +156,8 @@ def sharegpt_mistakes(row: dict) -> list[tuple[str, str]]:
         elif role not in expected:
             side = "问（human 或 observation）" if expected is ASKING else "答（gpt 或 function_call）"
             mistakes.append((where, f"的角色是「{role}」，顺序不对：这里该是{side}。请一问一答地排列。"))
+    if len(turns) == offset:
+        mistakes.append(("", "没有对话：只有 system，没有一问一答。请补上，或者删除这一行。"))
     if (len(turns) - offset) % 2:
         mistakes.append((f"第 {len(turns)} 轮", "是最后一轮，却不是模型的回答。请补上回答，或者删掉这一轮。"))
     return mistakes

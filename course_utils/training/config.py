@@ -45,7 +45,7 @@ class TrainingConfig(BaseModel, extra="forbid", validate_assignment=True):
     )
     lora_alpha: float = knob(16, "LoRA 缩放系数", "旁路的输出乘以 alpha / r", step=1, gt=0, le=1024)
     seed: int = knob(42, "随机种子", "同样的种子、数据和设置得到同样的结果", "进阶", step=1, ge=0, le=2**31 - 1)
-    batch_size: int = knob(16, "批大小", "每一步一起算几条；内存不够就调小", "进阶", step=1, ge=1, le=1024)
+    batch_size: int = knob(8, "批大小", "每一步一起算几条；内存不够就调小", "进阶", step=1, ge=1, le=1024)
     layers: int | None = knob(None, "作用层数", "只训练最上面的几层；空着就是全部", "进阶", step=1, ge=1)
     train_embeddings: bool = knob(
         False, "训练词嵌入", "全参微调时是否也训练词嵌入；它占小模型的大半，训练它要多用数倍内存", "进阶"
@@ -100,7 +100,9 @@ def build_config(values: dict, model: type[BaseModel] = TrainingConfig):
     try:
         return model(**values)
     except ValidationError as error:
-        raise ConfigError("；".join(dict.fromkeys(_explain(problem, model) for problem in error.errors())) + "。") from None
+        raise ConfigError(
+            "；".join(dict.fromkeys(_explain(problem, model) for problem in error.errors())) + "。"
+        ) from None
 
 
 def _explain(problem: dict, model: type[BaseModel]) -> str:
