@@ -2,10 +2,8 @@
 
 import html
 from dataclasses import dataclass
-from functools import cache
 
 from course_utils.data.records import Record
-from course_utils.models import weights
 from course_utils.models.encode import Encoded, encode
 
 LEARNED = "background: #cfe8cf; color: #1b3a1b; border-radius: 2px; padding: 1px 0"
@@ -52,14 +50,6 @@ def preview(record: Record, tokenizer, max_length: int | None = None) -> Preview
             pieces.append((text, learned))
             waiting = []
     return Preview(encoded, pieces)
-
-
-@cache
-def open_tokenizer(name: str, log=print):
-    """The tokenizer of base model `name`, without its weights being loaded. Raises `WeightsError`."""
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(weights.prepare(name, log), local_files_only=True)
 
 
 def _span(text: str, learned: bool) -> str:
