@@ -25,6 +25,8 @@ app.add_typer(cli_data.app, name="data")
 
 # Everything after the command's name goes on as it is, options included.
 PASS_ON = {"ignore_unknown_options": True}
+# The server drops larger messages without a word, and an upload in a panel is one message.
+UPLOADS = "--ServerApp.tornado_settings={'websocket_max_message_size': 209715200}"
 Rest = Annotated[list[str] | None, typer.Argument(metavar="选项", show_default=False)]
 
 
@@ -41,7 +43,7 @@ def check() -> None:
 @app.command(context_settings=PASS_ON)
 def lab(options: Rest = None) -> None:
     """打开 JupyterLab；后面的选项原样传给它，例如 --no-browser。"""
-    raise typer.Exit(_run("jupyterlab", options, paths.ROOT / "notebooks"))
+    raise typer.Exit(_run("jupyterlab", [UPLOADS, *(options or [])], paths.ROOT / "notebooks"))
 
 
 @app.command(context_settings=PASS_ON)
