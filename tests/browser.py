@@ -55,7 +55,7 @@ class Lab:
         )}  # fmt: skip
         own |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "COURSE_WORKSPACE": str(self.workspace)}
         options = [f"--ServerApp.root_dir={self.root}", f"--IdentityProvider.token={self._token}", "--port=0"]
-        options += ["--no-browser", "--allow-root", "--expose-app-in-browser", "--ServerApp.log_level=WARN"]
+        options += ["--no-browser", "--allow-root", "--expose-app-in-browser", "--ServerApp.log_level=WARN", UPLOADS]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", *options],
             env=os.environ | own, cwd=folder, stdout=self._log, stderr=subprocess.STDOUT,

@@ -60,8 +60,8 @@ class ImportPanel(Panel):
 
     def _file_page(self) -> list[widgets.Widget]:
         advice = (
-            f"可以读 {'、'.join(SUFFIXES)} 文件。上传按钮适合 8 MB 以内的文件；"
-            "更大的文件请拖进 JupyterLab 左边的文件栏，再在下面写它的路径。"
+            f"可以读 {'、'.join(SUFFIXES)} 文件。用 course lab 打开时，可以上传 100 MB 以内的文件；"
+            "别的方式打开的 JupyterLab 只能传 8 MB，更大的文件请拖进左边的文件栏，再在下面写它的路径。"
         )
         self.upload = widgets.FileUpload(description="上传文件", accept=",".join(SUFFIXES))
         self.upload.observe(self._uploaded, "value")
