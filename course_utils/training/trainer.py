@@ -8,7 +8,7 @@ from transformers import Trainer
 
 from course_utils.models.encode import IGNORED, Encoded
 
-SHAPES = 8  # padded lengths per data set: every new (batch, length) costs a kernel compile of a second or more
+SHAPES = 16  # padded lengths per data set at most: each new (batch, length) costs the compile of its kernels
 HEAD_ROWS = 16  # the head sees a multiple of this many positions, for the same reason
 
 
