@@ -26,6 +26,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from course_utils.cli import UPLOADS
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
