@@ -327,3 +327,13 @@ def test_many_rows_are_looked_at_once(monkeypatch):
     assert len(looked) == 60_000 and report.counts == {"重复": 9_999}
     fixed = repair(rows, REVIEWS, "重复")
     assert len(fixed.rows) == 10_001 and undo(fixed) == rows
+
+
+def test_an_empty_input_is_said_where_most_rows_have_one():
+    rows = [{"prompt": "判断", "text": f"第{i}条评论", "label": "好"} for i in range(5)] + [
+        {"prompt": "判断", "text": " ", "label": "好"}
+    ]
+    found = [(p.row, p.field, p.severity) for p in check(rows, suggest(rows)).problems if p.kind == "缺少内容"]
+    assert found == [(6, "text", "注意")]
+    alone = [{"instruction": f"第{i}个问题", "input": "", "output": "答"} for i in range(5)]
+    assert not [p for p in check(alone, suggest(alone)).problems if p.kind == "缺少内容"]

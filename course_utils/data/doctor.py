@@ -125,16 +125,18 @@ def _structure(rows: Sequence[dict], mapping: Mapping, source: dict[str, str]) -
     if "tools" in columns:
         fix = "训练时模型看不到工具说明；要让它看到，请把说明写进 system"
         yield Problem(0, "tools", "工具说明", HINT, "数据里有 tools", fix)
+    filled = sum(bool(row.get(source.get("input"))) for row in rows)
+    expected = filled * 2 > len(rows)  # elsewhere an empty input is nothing unusual
     for number, row in enumerate(rows, 1):
         if "conversations" in row:
             for where, what in sharegpt_mistakes(row):
                 what, _, fix = what.removesuffix("。").rpartition("。")
                 yield Problem(number, where or "conversations", "对话顺序", ERROR, what, fix)
         else:
-            yield from _fields(row, number, source, mapping.constants, answered)
+            yield from _fields(row, number, source, mapping.constants, answered, expected)
 
 
-def _fields(row: dict, number: int, source: dict, constants: dict, answered: bool) -> Iterator[Problem]:
+def _fields(row: dict, number: int, source: dict, constants: dict, answered: bool, expected: bool) -> Iterator[Problem]:
     empty = {}
     for name in FIELDS[:4]:
         column = source.get(name, name)
@@ -149,6 +151,9 @@ def _fields(row: dict, number: int, source: dict, constants: dict, answered: boo
         yield Problem(
             number, where or "input", "缺少内容", ERROR, "没有问题：指令和输入都是空的", "请补上，或者删除这一行"
         )
+    elif empty["input"] and expected and "input" not in constants:
+        what = "输入是空的，而大多数行都有"
+        yield Problem(number, source.get("input", "input"), "缺少内容", WARNING, what, "请补上，或者删除这一行")
     if answered and empty["output"]:
         yield Problem(number, source.get("output", "output"), "缺少内容", ERROR, "答案是空的", "请补上，或者删除这一行")
     try:
