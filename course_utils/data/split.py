@@ -141,16 +141,20 @@ def near_duplicates(texts: Sequence[str], threshold: float = 0.7) -> list[list[i
     (datasketch) and are then compared. With 16 bands of 4 rows a pair of similarity s is a candidate with probability
     1 - (1 - s^4)^16: 0.99 at 0.7, all but certain above.
     """
-    pieces = [_shingles(text) for text in texts]
     index = MinHashLSH(num_perm=64, params=(16, 4))
     union = _Union(len(texts))
-    for i, signature in enumerate(MinHash.generator(pieces, num_perm=64, seed=1)):
+    for i, signature in enumerate(MinHash.generator(map(_shingles, texts), num_perm=64, seed=1)):
         for j in index.query(signature):
-            both = len(pieces[i] & pieces[j])
-            if both >= threshold * (len(pieces[i]) + len(pieces[j]) - both):
+            # compared anew rather than kept: the pieces of 200,000 texts take gigabytes
+            if union.root(i) != union.root(j) and _jaccard(_shingles(texts[i]), _shingles(texts[j])) >= threshold:
                 union.join(i, j)
         index.insert(i, signature, check_duplication=False)
     return union.groups()
+
+
+def _jaccard(a: set, b: set) -> float:
+    both = len(a & b)
+    return both / (len(a) + len(b) - both)
 
 
 def _shingles(text: str) -> set[bytes]:
