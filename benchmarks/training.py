@@ -136,10 +136,11 @@ def lora(config: TrainingConfig):
 def ours(model, tokenizer, records, config, folder):
     from transformers import TrainingArguments
 
-    from course_utils.training.train import prepare_model
+    from course_utils.training.train import prepare_model, quicken_attention
     from course_utils.training.trainer import Collator, LabelTrainer
 
     rows = [encode(record, tokenizer, config.max_length) for record in records]
+    quicken_attention(model, config)
     return LabelTrainer(
         model=prepare_model(model, config),
         args=TrainingArguments(**arguments(config, folder), remove_unused_columns=False, dataloader_pin_memory=False),

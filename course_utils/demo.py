@@ -12,7 +12,7 @@ from course_utils.paths import runs
 from course_utils.training.config import TrainingConfig
 from course_utils.training.run import Run
 
-TRAIN_ROWS = 2800
+TRAIN_ROWS, TEST_ROWS = 2600, 1200  # of the splits, which are shuffled: a sample of each
 TITLES = {"majority": "多数类", "tfidf": "TF-IDF + 逻辑回归", "base": "基座模型", "tuned": "微调后的模型"}
 
 
@@ -26,7 +26,7 @@ def demo(quick: bool = False) -> Run:
     from course_utils.models.load import load
 
     data = split(sentiment_predict())
-    train_rows, test_rows = (400, 160) if quick else (TRAIN_ROWS, None)
+    train_rows, test_rows = (400, 160) if quick else (TRAIN_ROWS, TEST_ROWS)
     data["train"], data["test"] = data["train"][:train_rows], data["test"][:test_rows]
     print("数据：" + "，".join(f"{part} {len(rows)} 条" for part, rows in data.items()), flush=True)
     samples = _samples(data["test"])
