@@ -6,13 +6,13 @@ python benchmarks/step.py [--batch 8] [--length 80] [--steps 6] [--profile]
 import argparse
 import time
 
-import torch
-
 from course_utils.measure import PeakMemory
 from course_utils.models.load import fast_bf16, load
 from course_utils.training.config import TrainingConfig
 from course_utils.training.train import prepare_model, quicken_attention
-from course_utils.training.trainer import head_mask, label_loss
+from course_utils.training.trainer import head_mask, label_loss  # torch comes after course_utils, which sets it up
+
+import torch  # isort: skip
 
 ANSWER = 3  # supervised tokens of a row
 

@@ -10,7 +10,9 @@ __version__ = "0.1.0"
 os.environ.setdefault("HF_MODULES_CACHE", str(paths.cache() / "hf_modules"))
 # Fast tokenizers warn at every fork otherwise; we fork nothing while they run.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-# Threads that wait for work sleep rather than spin. Spinning is a little faster on an idle machine; but with two cores
-# and one other busy program, the thread that has the work waits for the core that the other one is burning, and a
-# training step took 30 times as long. Must stand before torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# How long a thread spins while it waits for the others, before it sleeps (in loops of libgomp, whose default is
+# 300,000). With two cores and one other busy program, the thread that has the work waits for the core that the other
+# one is burning: a training step took four times as long, and more beside several. At 4,000 it does not, and an idle
+# machine loses nothing; sleeping at once (OMP_WAIT_POLICY=PASSIVE) would cost it a third. Measured by
+# benchmarks/step.py. Must stand before torch is imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "4000")

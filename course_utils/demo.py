@@ -12,7 +12,7 @@ from course_utils.paths import runs
 from course_utils.training.config import TrainingConfig
 from course_utils.training.run import Run
 
-TRAIN_ROWS, TEST_ROWS = 2600, 1200  # of the splits, which are shuffled: a sample of each
+TRAIN_ROWS, TEST_ROWS = 2400, 1200  # of the splits, which are shuffled: a sample of each
 TITLES = {"majority": "多数类", "tfidf": "TF-IDF + 逻辑回归", "base": "基座模型", "tuned": "微调后的模型"}
 
 
