@@ -11,8 +11,6 @@ from course_utils.data.split import PARTS, split
 from course_utils.errors import ConfigError
 from course_utils.training.config import TrainingConfig, build_config, read_yaml
 
-PRESETS = {"sentiment_predict": presets.sentiment_predict}
-
 
 class DataRecipe(BaseModel, extra="forbid"):
     """Which rows to train on. Every other key of the file is a setting of `TrainingConfig`.
@@ -59,8 +57,10 @@ def load_data(recipe: DataRecipe, folder: Path, seed: int) -> dict[str, list[Rec
         if not {"train", "validation"} <= recipe.data.keys() <= set(PARTS):
             raise ConfigError("data 分文件写的时候，要有 train 和 validation，可以再有 test。")
         return {part: load(file) for part, file in recipe.data.items()}
-    if recipe.data in PRESETS:
-        return split(PRESETS[recipe.data](), recipe.shares, seed)
+    if recipe.data in presets.catalogue():
+        return split(presets.load(recipe.data), recipe.shares, seed)
     if not (folder / recipe.data).exists():
-        raise ConfigError(f"「data」是 {recipe.data}，既不是预置数据集（{'、'.join(PRESETS)}），也找不到这个文件。")
+        raise ConfigError(
+            f"「data」是 {recipe.data}，既不是预置数据集（{'、'.join(presets.catalogue())}），也找不到这个文件。"
+        )
     return split(load(recipe.data), recipe.shares, seed, recipe.stratify)
