@@ -17,8 +17,7 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
-from course_utils.data.presets import sentiment_predict
-from course_utils.data.split import split
+from course_utils.data import presets
 from course_utils.measure import PeakMemory
 from course_utils.models.encode import encode
 from course_utils.models.load import device, fast_bf16, load
@@ -90,7 +89,7 @@ def matmul_rate() -> float:
 def measure(name: str, steps: int) -> dict:
     """Train for WARM_UP + steps steps; seconds, real tokens (no padding) and FLOP of the counted ones."""
     config = TrainingConfig(batch_size=BATCH)
-    records = split(sentiment_predict())["train"][: (WARM_UP + steps) * config.batch_size]
+    records = presets.parts("sentiment_predict")["train"][: (WARM_UP + steps) * config.batch_size]
     with PeakMemory() as peak, tempfile.TemporaryDirectory() as folder:
         model, tokenizer = load(config.base_model)
         body = sum(p.numel() for p in model.model.layers.parameters())

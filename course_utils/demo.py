@@ -2,9 +2,8 @@
 
 import pandas as pd
 
-from course_utils.data.presets import SENTIMENT_LABELS, sentiment_predict
+from course_utils.data import presets
 from course_utils.data.records import Record, atomic_writer, write_jsonl
-from course_utils.data.split import split
 from course_utils.evaluation import baselines
 from course_utils.evaluation.classification import score_labels
 from course_utils.measure import PeakMemory
@@ -25,7 +24,7 @@ def demo(quick: bool = False) -> Run:
     from course_utils.inference.predict import predict
     from course_utils.models.load import load
 
-    data = split(sentiment_predict())
+    data, labels = presets.parts("sentiment_predict"), presets.card("sentiment_predict").labels
     train_rows, test_rows = (400, 160) if quick else (TRAIN_ROWS, TEST_ROWS)
     data["train"], data["test"] = data["train"][:train_rows], data["test"][:test_rows]
     print("数据：" + "，".join(f"{part} {len(rows)} 条" for part, rows in data.items()), flush=True)
@@ -45,12 +44,12 @@ def demo(quick: bool = False) -> Run:
         model, tokenizer = load(config.base_model)
         before = generate(model, tokenizer, samples, max_new_tokens=16)
         _show("微调之前，基座模型这样回答：", samples, before)
-        base = predict(model, tokenizer, data["test"], SENTIMENT_LABELS, config.max_length, title="基座模型")
+        base = predict(model, tokenizer, data["test"], labels, config.max_length, title="基座模型")
     del model
     with PeakMemory() as costs["tuned"]:
         run = _train_or_resume(config, data, "demo-quick" if quick else "demo")
         model, tokenizer = run.load()
-        tuned = predict(model, tokenizer, data["test"], SENTIMENT_LABELS, config.max_length, title="微调后的模型")
+        tuned = predict(model, tokenizer, data["test"], labels, config.max_length, title="微调后的模型")
     _show("微调之后，同样的三条：", samples, generate(model, tokenizer, samples, max_new_tokens=16))
     answers |= {"base": [row["prediction"] for row in base], "tuned": [row["prediction"] for row in tuned]}
     _save(run, data["test"], answers, tuned, _table(answers, references, costs))
@@ -88,7 +87,7 @@ def _show(title: str, samples: list[Record], answers: list[str]) -> None:
 def _table(answers: dict[str, list[str]], references: list[str], costs: dict[str, PeakMemory]) -> pd.DataFrame:
     rows = []
     for name, predictions in answers.items():
-        result = score_labels(predictions, references, SENTIMENT_LABELS)
+        result = score_labels(predictions, references)
         low, high = result.interval
         rows.append(
             {

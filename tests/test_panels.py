@@ -21,7 +21,7 @@ def test_presets(lab):
     notebook.wait_for("数据集「我的评论」第 1 版")
     assert len(list((lab.workspace / "datasets/我的评论/v1").glob("all.jsonl"))) == 1
     notebook.click("查看等价代码")
-    notebook.wait_for("presets.load('sentiment_predict')")
+    notebook.wait_for("presets.rows('sentiment_predict')")
     notebook.shot("presets-3-copied")
     notebook.assert_healthy()
     notebook.reopen()

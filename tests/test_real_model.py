@@ -14,7 +14,7 @@ import sys
 import pytest
 import torch
 
-from course_utils.data.presets import sentiment_predict
+from course_utils.data import presets
 from course_utils.data.records import Record
 from course_utils.inference.choose import choose
 from course_utils.inference.generate import generate
@@ -77,7 +77,7 @@ def test_converted_is_what_transformers_reads_from_the_same_file(tmp_path):
             whole.write(chunk.read_bytes())
     theirs = AutoTokenizer.from_pretrained(tmp_path, gguf_file="m.gguf")
     ours = AutoTokenizer.from_pretrained(weights.prepare(EMBEDDED))
-    lines = [record.input for record in sentiment_predict()][::20][:500]
+    lines = [record.input for record in presets.load("sentiment_predict")][::20][:500]
     assert len(lines) == 500
     assert [ours(line).input_ids for line in lines] == [theirs(line).input_ids for line in lines]
 

@@ -1,6 +1,7 @@
 """A YAML file that says everything of a fine-tune: which data, how mapped and split, and every setting."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
@@ -16,7 +17,8 @@ class DataRecipe(BaseModel, extra="forbid"):
     """Which rows to train on. Every other key of the file is a setting of `TrainingConfig`.
 
     name: the run's folder. data: a preset, a file, or one file each for train, validation and test. map: column ->
-    field. constants: field -> text for every row. shares: of train, validation, test. rows: bound on training rows.
+    field. constants: field -> text for every row. shares: of train, validation, test. split: harder, the second split of
+    a preset, see `presets.parts`. rows: bound on training rows.
     """
 
     name: str = Field("run", pattern=r"^[^/\\]+$")
@@ -25,6 +27,7 @@ class DataRecipe(BaseModel, extra="forbid"):
     constants: dict[str, str] = {}
     shares: tuple[float, float, float] = (0.70, 0.15, 0.15)
     stratify: bool | None = None
+    split: Literal["random", "harder"] = "random"
     rows: int | None = Field(None, ge=1)
 
 
@@ -58,6 +61,8 @@ def load_data(recipe: DataRecipe, folder: Path, seed: int) -> dict[str, list[Rec
             raise ConfigError("data 分文件写的时候，要有 train 和 validation，可以再有 test。")
         return {part: load(file) for part, file in recipe.data.items()}
     if recipe.data in presets.catalogue():
+        if recipe.split == "harder":
+            return presets.parts(recipe.data, harder=True, seed=seed)
         return split(presets.load(recipe.data), recipe.shares, seed)
     if not (folder / recipe.data).exists():
         raise ConfigError(

@@ -44,7 +44,7 @@ class PresetsPanel(Panel):
 
     def copy(self) -> None:
         name = self.chosen.value
-        made = DataSet.create(self.name.value.strip(), {ALL: presets.load(name)}, {"tool": "preset", "source": name})
+        made = DataSet.create(self.name.value.strip(), {ALL: presets.rows(name)}, {"tool": "preset", "source": name})
         rows = sum(made.lineage["rows"].values())
         self.say(f"已复制 {rows:,} 行到 {in_workspace(made.folder)}（数据集「{made.name}」第 {made.version} 版）。")
 
@@ -53,13 +53,21 @@ class PresetsPanel(Panel):
             "from course_utils.data import presets\n"
             "from course_utils.data.store import DataSet\n\n"
             f"presets.samples({self.chosen.value!r})\n"
-            f"records = presets.load({self.chosen.value!r})\n"
-            f"DataSet.create({self.name.value!r}, {{{ALL!r}: records}}, "
+            f"rows = presets.rows({self.chosen.value!r})\n"
+            f"DataSet.create({self.name.value!r}, {{{ALL!r}: rows}}, "
             f"lineage={{'tool': 'preset', 'source': {self.chosen.value!r}}})"
         )
 
     def result(self) -> str:
         return self.card.value + self.samples.value + self.message.value
+
+
+def measured(card: presets.Card) -> str:
+    """Each method's accuracy on each split, in a sentence; from `benchmarks/teaching.py`."""
+    lines = {}
+    for line in card.measured:
+        lines.setdefault(line["split"], []).append(f"{line['method']} {line['accuracy']:.1%}")
+    return "；".join(f"{split}：{'，'.join(methods)}" for split, methods in lines.items())
 
 
 def _card(card: presets.Card) -> dict[str, str]:
@@ -70,6 +78,9 @@ def _card(card: presets.Card) -> dict[str, str]:
         "行数": f"{card.rows:,}",
         "字段": "；".join(f"{name}：{meaning}" for name, meaning in card.fields.items()),
         **({"标签": "、".join(card.labels)} if card.labels else {}),
+        **({"较难的切分": card.harder.what} if card.harder else {}),
+        **({"实测": measured(card)} if card.measured else {}),
+        **({"错在哪里": card.worst_errors} if card.worst_errors else {}),
         "来历": card.how_written,
         "局限": card.limits,
         "许可": card.licence,
