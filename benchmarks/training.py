@@ -135,7 +135,7 @@ def lora(config: TrainingConfig):
 def ours(model, tokenizer, records, config, folder):
     from transformers import TrainingArguments
 
-    from course_utils.training.train import prepare_model, quicken_attention
+    from course_utils.training.build import prepare_model, quicken_attention
     from course_utils.training.trainer import Collator, LabelTrainer
 
     rows = [encode(record, tokenizer, config.max_length) for record in records]

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from course_utils import cli_data, paths
+from course_utils import cli_data, cli_jobs, paths
 from course_utils.errors import ConfigError, CourseError
 
 app = typer.Typer(
@@ -22,6 +22,9 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_data.app, name="data")
+app.add_typer(cli_jobs.app, name="jobs")
+app.command()(cli_jobs.submit_job)
+app.command(hidden=True)(cli_jobs.job)
 
 # Everything after the command's name goes on as it is, options included.
 PASS_ON = {"ignore_unknown_options": True}

@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from course_utils.data.formats import read_rows
 from course_utils.data import presets
+from course_utils.data.formats import read_rows
 from course_utils.data.records import Record, atomic_writer, to_records, write_jsonl
 from course_utils.data.split import PARTS, near_duplicates, split
 from course_utils.errors import ConfigError, DataError

@@ -19,8 +19,8 @@ from course_utils.models import convert, weights
 from course_utils.models.catalogue import card, catalogue
 from course_utils.models.convert import TENSOR_NAMES, convert_gguf
 from course_utils.models.load import load
+from course_utils.training.build import prepare_model
 from course_utils.training.config import TrainingConfig
-from course_utils.training.train import prepare_model
 
 EMBEDDED = "gemma-3-270m"
 

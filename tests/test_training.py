@@ -14,10 +14,11 @@ from course_utils.data.records import Record
 from course_utils.errors import ConfigError, CourseError, DataError
 from course_utils.inference.choose import choose
 from course_utils.models.encode import encode
+from course_utils.training.build import prepare_model
 from course_utils.training.config import TrainingConfig, build_config
 from course_utils.training.dropout import SparseDropout, falls
 from course_utils.training.run import Run
-from course_utils.training.train import prepare_model, resume, train
+from course_utils.training.train import resume, train
 from course_utils.training.trainer import Collator, GroupedSampler, head_mask, label_loss, pad_lengths
 
 

@@ -12,14 +12,53 @@ from course_utils.data import statutes
 from course_utils.data.split import near_duplicates
 
 AS_OF = date(2026, 11, 24)  # the laws in force when the law rows were written
-LAW_FIELDS = "劳动 婚姻家庭 继承 合同 借贷 房产物业 交通事故 消费维权 公司 侵权 刑事 行政 知识产权 网络".split()
-SERVICE_KINDS = "售前咨询 物流 退换货 发票 优惠价格 使用指导 投诉安抚 账号会员 售后维修 不能答应".split()
-COPY_KINDS = "朋友圈 种草笔记 商品标题 短信 直播口播 海报标语 短视频脚本 门店活动 公众号开头 节日祝福".split()
-SUBJECTS = "语文 数学 英语 物理 化学 生物 历史 地理 道德与法治 信息技术 学习方法".split()
+LAW_FIELDS = [
+    "劳动",
+    "婚姻家庭",
+    "继承",
+    "合同",
+    "借贷",
+    "房产物业",
+    "交通事故",
+    "消费维权",
+    "公司",
+    "侵权",
+    "刑事",
+    "行政",
+    "知识产权",
+    "网络",
+]
+SERVICE_KINDS = [
+    "售前咨询",
+    "物流",
+    "退换货",
+    "发票",
+    "优惠价格",
+    "使用指导",
+    "投诉安抚",
+    "账号会员",
+    "售后维修",
+    "不能答应",
+]
+COPY_KINDS = [
+    "朋友圈",
+    "种草笔记",
+    "商品标题",
+    "短信",
+    "直播口播",
+    "海报标语",
+    "短视频脚本",
+    "门店活动",
+    "公众号开头",
+    "节日祝福",
+]
+SUBJECTS = ["语文", "数学", "英语", "物理", "化学", "生物", "历史", "地理", "道德与法治", "信息技术", "学习方法"]
 LEVELS = ["小学", "初中", "高中", "成人"]
-ABSOLUTE = re.compile("第一品牌|最好|最低|最高|最佳|最大|最新鲜|最便宜|唯一|顶级|国家级|100%|永久|万能|特效|根治|包过|稳赚")
+ABSOLUTE = re.compile(
+    "第一品牌|最好|最低|最高|最佳|最大|最新鲜|最便宜|唯一|顶级|国家级|100%|永久|万能|特效|根治|包过|稳赚"
+)
 FLAWS = ["事实错误", "法条错误", "回避", "答非所问", "不安全", "截断", "自相矛盾"]
-FACTS = "数字 条件 定义 步骤 列举 原因 表格 责任 时间 其他".split()
+FACTS = ["数字", "条件", "定义", "步骤", "列举", "原因", "表格", "责任", "时间", "其他"]
 
 
 def read(path):
@@ -111,7 +150,10 @@ def check_service(rows):
     check_texts([r["input"] for r in rows], 3, 120)
     check_texts([r["output"] for r in rows], 30, 200)
     instructions = Counter(r["instruction"] for r in rows)
-    assert len(instructions) >= 120 and max(instructions.values()) <= 4, (len(instructions), instructions.most_common(2))
+    assert len(instructions) >= 120 and max(instructions.values()) <= 4, (
+        len(instructions),
+        instructions.most_common(2),
+    )
     assert sum(bool(r["history"]) for r in rows) >= 70
     bad = [r["history"] for r in rows if not all(len(t) == 2 and all(x.strip() for x in t) for t in r["history"])]
     assert not bad, bad[:2]

@@ -11,7 +11,12 @@ BATCH = 16
 PAD_TO = 16  # prompts are padded to a multiple of this, so that few shapes occur
 
 
-def generate(
+def generate(model, tokenizer, records: Sequence[Record], *arguments, **options) -> list[str]:
+    """The model's answer to each record, without the terminator; the arguments are those of `answer`."""
+    return [text for text, _ in answer(model, tokenizer, records, *arguments, **options)]
+
+
+def answer(
     model,
     tokenizer,
     records: Sequence[Record],
@@ -20,8 +25,8 @@ def generate(
     max_length: int | None = None,
     batch_size: int = BATCH,
     progress: Callable[[int], None] = lambda done: None,
-) -> list[str]:
-    """The model's answer to each record, in the order of `records`, without the terminator.
+) -> list[tuple[str, bool]]:
+    """The model's answer to each record, in the order of `records`, and whether it ended by itself.
 
     temperature 0: the most probable token each time; above: sampling. `max_length` bounds prompt and answer together;
     a longer prompt is shortened as in training. `progress` is called with the number of rows done.
@@ -33,7 +38,7 @@ def generate(
     budget = prompt_budget(max_length, max_new_tokens)
     prompts = encode_prompts(records, tokenizer, budget)
     sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
-    answers, done = [""] * len(prompts), 0
+    answers, done = [("", True)] * len(prompts), 0
     for rows in batches_by_length(prompts, batch_size):
         ids, mask = left_pad([prompts[i] for i in rows], pad_id=end)
         with torch.inference_mode():
@@ -50,8 +55,8 @@ def generate(
                 **sampling,
             )
         for i, tokens in zip(rows, out[:, ids.shape[1] :].tolist(), strict=True):
-            answer = list(takewhile(lambda token: token not in ends, tokens))
-            answers[i] = tokenizer.decode(answer, skip_special_tokens=True).strip()
+            said = list(takewhile(lambda token: token not in ends, tokens))
+            answers[i] = tokenizer.decode(said, skip_special_tokens=True).strip(), len(said) < max_new_tokens
         done += len(rows)
         progress(done)
     return answers

@@ -9,6 +9,7 @@ from course_utils.data.formats import read_rows
 from course_utils.data.records import Record, to_records, write_jsonl
 from course_utils.errors import DataError
 from course_utils.inference.choose import choose
+from course_utils.inference.classify import classify, has_classes
 from course_utils.inference.generate import generate
 
 
@@ -23,7 +24,8 @@ def predict(
 ) -> list[dict]:
     """`{"prediction": ...}` for each record, with `scores` (label -> probability) when `labels` are given.
 
-    With labels the likeliest is chosen, see `choose`; without, the answer is generated freely, see `generate`, with at
+    With labels the likeliest is chosen, see `choose`; a model with a classification head takes its own, see
+    `classify`; without, the answer is generated freely, see `generate`, with at
     least half of `max_length` left to the prompt.
     """
     with tqdm(total=len(records), desc=title, unit="条", dynamic_ncols=True, delay=0.5) as bar:
@@ -31,6 +33,9 @@ def predict(
         def progress(done: int) -> None:
             bar.update(done - bar.n)
 
+        if has_classes(model):
+            chosen = classify(model, tokenizer, records, max_length, progress=progress)
+            return [{"prediction": choice.label, "scores": choice.scores} for choice in chosen]
         if labels:
             chosen = choose(model, tokenizer, records, labels, max_length, progress=progress)
             return [{"prediction": choice.label, "scores": choice.scores} for choice in chosen]

@@ -3,6 +3,7 @@
 Training, evaluation, batch prediction and the service all come through here: what is served is what was trained.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,12 +17,14 @@ IGNORED = -100  # the label of a position that the loss does not see, as in torc
 class Encoded:
     """input_ids: the conversation. supervised: for each id, whether the model is taught to produce it.
     prompt_length: how many ids come before the last answer. cut_tokens: how many of the record's were left out.
+    label: the number of its label, where a classification head is trained and not the answer's tokens.
     """
 
     input_ids: list[int]
     supervised: list[bool]
     prompt_length: int
     cut_tokens: int = 0
+    label: int | None = None
 
     @property
     def labels(self) -> list[int]:
@@ -38,6 +41,19 @@ def encode(record: Record, tokenizer, max_length: int | None = None, learn_histo
     """
     whole = _encode(record, tokenizer, learn_history)
     return _fit(whole, record, max_length, lambda shorter: _encode(shorter, tokenizer, learn_history), tokenizer)
+
+
+def encode_labelled(record: Record, tokenizer, labels: Sequence[str], max_length: int | None = None) -> Encoded:
+    """A prompt and the number of its label, for a model with a classification head.
+
+    Raises `DataError` when the record's output is none of `labels`.
+    """
+    answer = record.output.strip()
+    if answer not in labels:
+        raise DataError(f"标签「{answer[:20]}」不在训练集的标签里：{'、'.join(labels[:20])}。请改正，或者删掉这一行。")
+    ids = encode_prompt(record, tokenizer, max_length)
+    cut = len(encode_prompt(record, tokenizer)) - len(ids) if max_length else 0
+    return Encoded(ids, [False] * len(ids), len(ids), cut, list(labels).index(answer))
 
 
 def encode_prompt(record: Record, tokenizer, max_length: int | None = None) -> list[int]:

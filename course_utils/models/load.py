@@ -1,7 +1,9 @@
 """Opening a base model, ready for training and for generation."""
 
+import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from course_utils.models import weights
 
@@ -13,6 +15,53 @@ def load(name: str, dtype: str = "auto", log: Callable[[str], None] = print):
     The files are verified by SHA-256 each time. Raises `WeightsError`.
     """
     from transformers import AutoModelForCausalLM
+
+    folder = _ready(name, log)
+    if is_classifier(folder):
+        return _open_classifier(folder, torch_dtype(dtype)).eval(), load_tokenizer(name, log)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch_dtype(dtype), local_files_only=True)
+    keep_head_input_contiguous(model)
+    return model.to(device()).eval(), load_tokenizer(name, log)
+
+
+def load_classifier(name: str, labels: Sequence[str], dtype: str = "auto", log: Callable[[str], None] = print):
+    """`(model, tokenizer)` of base model `name` with a classification head of one row per label.
+
+    A row of the head begins as the mean of the label's token embeddings: with tied embeddings that is what the
+    language model itself would score the label's words with, so the head starts from what the model knows of the
+    words and not from noise. Raises `WeightsError`.
+    """
+    import torch
+
+    folder, tokenizer = _ready(name, log), load_tokenizer(name, log)
+    names = dict(enumerate(labels))
+    model = _open_classifier(
+        folder, torch_dtype(dtype), num_labels=len(labels), id2label=names, label2id={n: i for i, n in names.items()}
+    )
+    model.config.pad_token_id = tokenizer.pad_token_id  # the head reads at the last token that is not this
+    embeddings = model.get_input_embeddings().weight
+    with torch.no_grad():
+        for row, label in zip(model.score.weight, labels, strict=True):
+            tokens = tokenizer.encode(label, add_special_tokens=False)
+            row.copy_(embeddings[tokens].float().mean(0))
+    return model.eval(), tokenizer
+
+
+def is_classifier(folder: Path) -> bool:
+    """Whether a model folder holds a classification head instead of a language model's."""
+    kinds = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or []
+    return any(kind.endswith("ForSequenceClassification") for kind in kinds)
+
+
+def _open_classifier(folder: Path, dtype, **labels):
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype, local_files_only=True, **labels)
+    return model.to(device())
+
+
+def _ready(name: str, log: Callable[[str], None]) -> Path:
+    """The verified folder of a model, with transformers told to be quiet."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # of a load that takes two seconds
@@ -21,9 +70,7 @@ def load(name: str, dtype: str = "auto", log: Callable[[str], None] = print):
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
     folder = weights.prepare(name, log)
     weights.verify(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch_dtype(dtype), local_files_only=True)
-    keep_head_input_contiguous(model)
-    return model.to(device()).eval(), load_tokenizer(name, log)
+    return folder
 
 
 def load_tokenizer(name: str, log: Callable[[str], None] = print):

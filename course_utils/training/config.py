@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from course_utils.errors import ConfigError
 
+MOST_TOKENS = 1 << 20  # of one step, on any machine
 MODULES = {
     "all": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
     "attention": ["q_proj", "k_proj", "v_proj", "o_proj"],
@@ -25,6 +26,11 @@ class TrainingConfig(BaseModel, extra="forbid", validate_assignment=True):
     """The settings of one fine-tune; the names follow 讯飞星辰MaaS's form, the defaults suit two CPU cores."""
 
     base_model: str = knob("gemma-3-270m", "基座模型", "目录里的名字，或者一个本地模型文件夹")
+    task: Literal["generation", "classification"] = knob(
+        "generation",
+        "任务类型",
+        "generation 文本生成：模型写出答案，什么任务都能做；classification 文本分类：在基座上接一个分类头，只能从训练过的标签里选",
+    )
     method: Literal["lora", "full"] = knob("lora", "微调方法", "lora：只训练旁路的小矩阵；full：训练模型本身的权重")
     learning_rate: float = knob(
         4e-4, "学习率", "每一步走多大；LoRA 常用 1e-4 到 5e-4，全参常用 1e-5 到 5e-5", step=1e-5, gt=0, le=1e-2
@@ -57,6 +63,12 @@ class TrainingConfig(BaseModel, extra="forbid", validate_assignment=True):
     evaluations: int = knob(
         4, "验证次数", "整个训练中算几次验证损失并存检查点，最好的一次留下", "进阶", step=1, ge=1, le=100
     )
+    best_by: Literal["loss", "metric"] = knob(
+        "loss", "按什么选最好", "loss：验证损失最低的一次；metric：验证集上任务指标（准确率）最高的一次", "进阶"
+    )
+    patience: int | None = knob(
+        None, "提前停止", "连续几次验证没有更好就停下；空着就是不提前停", "进阶", step=1, ge=1, le=100
+    )
     validation_rows: int = knob(
         160, "验证行数", "每次验证最多用多少条，从验证集里随机抽，种子固定", "进阶", step=10, ge=1
     )
@@ -67,6 +79,16 @@ class TrainingConfig(BaseModel, extra="forbid", validate_assignment=True):
             raise ValueError("「训练词嵌入」只能和全参微调一起用。请把微调方法改为 full，或者关掉它")
         if isinstance(self.lora_modules, list) and not self.lora_modules:
             raise ValueError("「LoRA 作用模块」是空的。请至少选一个")
+        if self.patience and self.patience >= self.evaluations:
+            raise ValueError(
+                f"「提前停止」是 {self.patience}，而整个训练只验证 {self.evaluations} 次，永远不会提前停。"
+                "请调大「验证次数」，或者空着「提前停止」"
+            )
+        if self.batch_size * self.max_length > MOST_TOKENS:
+            raise ValueError(
+                f"「批大小」乘「最大长度」是 {self.batch_size * self.max_length} 个 token，一步放不下。"
+                f"请把批大小调到 {max(1, MOST_TOKENS // self.max_length)} 以下，或者调小最大长度"
+            )
         return self
 
     @property

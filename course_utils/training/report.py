@@ -14,7 +14,10 @@ from course_utils.training.run import Run
 
 
 class Reporter(TrainerCallback):
-    """Appends one line to metrics.jsonl per report, and moves the progress bar."""
+    """Appends one line to metrics.jsonl per report, moves the progress bar, and stops where the run is asked to.
+
+    Of several processes only the first writes.
+    """
 
     def __init__(self, run: Run, log: Callable[[str], None]):
         self.run, self.log, self.bar = run, log, None
@@ -23,6 +26,7 @@ class Reporter(TrainerCallback):
         self.earlier = max((line["seconds"] for line in self.run.metrics), default=0.0)
         self.start = self.step_start = time.perf_counter()
         self.first_step, self.tokens = state.global_step, state.num_input_tokens_seen
+        self.run.note(total_steps=state.max_steps) if state.is_world_process_zero else None
         self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="训练", unit="步", dynamic_ncols=True)
 
     def on_step_begin(self, args, state, control, **kwargs):
@@ -35,12 +39,14 @@ class Reporter(TrainerCallback):
         done = state.global_step - self.first_step
         self.left = (now - self.start) / done * (state.max_steps - state.global_step)
         self.bar.update()
+        if self.run.stop_file.exists():
+            control.should_save = control.should_training_stop = True
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        if self.bar is None or not ("loss" in logs or "eval_loss" in logs):
+        if self.bar is None or not state.is_world_process_zero or not ("loss" in logs or "eval_loss" in logs):
             return
         line = {"step": state.global_step, "epoch": round(state.epoch or 0, 4)}
-        line |= {name: logs[name] for name in ("loss", "eval_loss", "learning_rate") if name in logs}
+        line |= {name: logs[name] for name in ("loss", "eval_loss", "eval_accuracy", "learning_rate") if name in logs}
         if "loss" in logs:
             line["tokens_per_second"] = round(self.speed, 1)
             self.bar.set_postfix_str(f"损失 {logs['loss']:.3f}，{self.speed:.0f} token/秒，剩余 {clock(self.left)}")
@@ -49,7 +55,8 @@ class Reporter(TrainerCallback):
         with (self.run.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         if "eval_loss" in logs:
-            self.log(f"第 {state.global_step} 步，验证损失 {logs['eval_loss']:.4f}")
+            accuracy = f"，验证准确率 {logs['eval_accuracy']:.1%}" if "eval_accuracy" in logs else ""
+            self.log(f"第 {state.global_step} 步，验证损失 {logs['eval_loss']:.4f}{accuracy}")
             self._draw()
 
     def on_train_end(self, args, state, control, **kwargs):
@@ -68,10 +75,11 @@ def clock(seconds: float) -> str:
 
 
 def forget_after(run: Run, step: int) -> None:
-    """Drop the metrics after `step`: a resumed run goes through those steps again."""
-    kept = [line for line in run.metrics if line["step"] <= step]
-    with atomic_writer(run.folder / "metrics.jsonl") as file:
-        file.writelines(json.dumps(line) + "\n" for line in kept)
+    """Drop the metrics and samples after `step`: a resumed run goes through those steps again."""
+    for name, lines in (("metrics", run.metrics), ("samples", run.samples)):
+        kept = [line for line in lines if line["step"] <= step]
+        with atomic_writer(run.folder / f"{name}.jsonl") as file:
+            file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in kept)
 
 
 def save_model_card(run: Run, folder: Path) -> None:

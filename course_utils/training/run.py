@@ -16,7 +16,7 @@ import yaml
 from course_utils import paths
 from course_utils.data.formats import read_rows
 from course_utils.data.records import Record, atomic_writer, to_records, write_jsonl
-from course_utils.errors import ConfigError
+from course_utils.errors import ConfigError, DataError
 from course_utils.training.config import TrainingConfig
 
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "safetensors")
@@ -28,7 +28,9 @@ class Run:
     config.yaml     every setting
     run.json        data fingerprint, library versions, machine, results
     data/           train.jsonl, validation.jsonl and, when it was given, test.jsonl: the rows in Alpaca's fields
-    metrics.jsonl   one line per report: step, loss, eval_loss, learning_rate, tokens_per_second, seconds, time_left
+    metrics.jsonl   one line per report: step, loss, eval_loss, eval_accuracy, learning_rate, tokens_per_second,
+                    seconds, time_left
+    samples.jsonl   what a few validation rows were answered at each evaluation, see `Exam`
     checkpoints/    what `resume` goes on from
     adapter/        the best adapter in PEFT's own format with its model card (a full fine-tune has model/ instead)
     curve.png       the losses
@@ -84,9 +86,22 @@ class Run:
     @property
     def metrics(self) -> list[dict]:
         """The lines of metrics.jsonl; a line that a crash cut short is left out."""
-        path = self.folder / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return self._lines("metrics.jsonl")
+
+    @property
+    def samples(self) -> list[dict]:
+        """The lines of samples.jsonl."""
+        return self._lines("samples.jsonl")
+
+    def _lines(self, name: str) -> list[dict]:
+        path = self.folder / name
+        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
+
+    @property
+    def stop_file(self) -> Path:
+        """While this file is there, training saves a checkpoint and stops after the step at hand."""
+        return self.folder / "stop"
 
     @property
     def checkpoint(self) -> Path | None:
@@ -108,7 +123,7 @@ class Run:
 
         merge: add the adapter to the base's weights, which predicts faster; False keeps the two apart.
         """
-        from course_utils.models.load import load
+        from course_utils.models.load import load, load_classifier
 
         if not self.weights.exists():
             raise ConfigError(
@@ -119,10 +134,20 @@ class Run:
             return load(str(self.weights), config.precision)
         from peft import PeftModel
 
-        model, tokenizer = load(config.base_model, config.precision)
+        if config.task == "classification":
+            model, tokenizer = load_classifier(config.base_model, self.facts["labels"], config.precision)
+        else:
+            model, tokenizer = load(config.base_model, config.precision)
         # Adapters in the model's own dtype: in fp32 every product would first widen all of its input.
         model = PeftModel.from_pretrained(model, self.weights, autocast_adapter_dtype=False).eval()
         return (model.merge_and_unload() if merge else model), tokenizer
+
+
+def check_parts(data: dict[str, list[Record]]) -> None:
+    """Raise `DataError` when there is nothing to train on or to validate with."""
+    for part in ("train", "validation"):
+        if not data.get(part):
+            raise DataError(f"「{part}」部分没有数据。训练集和验证集都至少要有一行。")
 
 
 def _new_folder(name: str) -> Path:

@@ -1,6 +1,7 @@
 """`train(config, data) -> Run`: the whole fine-tune, read from top to bottom."""
 
 import errno
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -9,9 +10,12 @@ from contextlib import contextmanager
 from course_utils.data.records import Record
 from course_utils.errors import ConfigError, CourseError, DataError
 from course_utils.measure import PeakMemory
-from course_utils.models.encode import Encoded, encode
+from course_utils.models.encode import Encoded, encode, encode_labelled
+from course_utils.training.build import autocast, open_base, prepare_model
 from course_utils.training.config import TrainingConfig
-from course_utils.training.run import Run
+from course_utils.training.exam import Exam, task_labels
+from course_utils.training.report import Reporter, forget_after, save_model_card
+from course_utils.training.run import Run, check_parts
 
 
 def train(
@@ -23,13 +27,11 @@ def train(
     Leaves a folder `workspace/runs/<name>` (see `Run`). Raises `CourseError` with one clear sentence; before the
     first step for whatever can be known by then.
     """
-    for part in ("train", "validation"):
-        if not data.get(part):
-            raise DataError(f"「{part}」部分没有数据。训练集和验证集都至少要有一行。")
+    check_parts(data)
     from course_utils.models.weights import prepare
 
     prepare(config.base_model, log)  # a model that is not there leaves no run behind
-    return _fit(Run.create(config, data, name), log)
+    return fit(Run.create(config, data, name), log)
 
 
 def resume(run: Run, log: Callable[[str], None] = print) -> Run:
@@ -37,44 +39,72 @@ def resume(run: Run, log: Callable[[str], None] = print) -> Run:
     if run.finished:
         log(f"{run.folder.name} 已经训练完了，不需要继续。")
         return run
-    return _fit(run, log)
+    run.stop_file.unlink(missing_ok=True)
+    return fit(run, log)
 
 
-def _fit(run: Run, log: Callable[[str], None]) -> Run:
+def fit(run: Run, log: Callable[[str], None] = print) -> Run:
+    """Train in a run's folder, from its newest checkpoint when there is one, until the end or until it is stopped."""
     with PeakMemory() as peak, _clear_errors(run):
-        from transformers import set_seed
-
-        from course_utils.models.load import load
-        from course_utils.training.report import forget_after
-
-        config = run.config
-        model, tokenizer = load(config.base_model, _weights_precision(config), log)
-        quicken_attention(model, config)
-        train_rows = encode_all(run.records("train"), tokenizer, config, log)
-        validation = run.records("validation")
-        if len(validation) > config.validation_rows:
-            validation = random.Random(config.seed).sample(validation, config.validation_rows)
-        validation_rows = encode_all(validation, tokenizer, config, log)
-        set_seed(config.seed)  # before the adapters are drawn
-        model = prepare_model(model, config)
-        trainer = _trainer(model, run, train_rows, validation_rows, log)
+        trainer, tokenizer = build(run, log)
         checkpoint = run.checkpoint
         forget_after(run, int(checkpoint.name.split("-")[1]) if checkpoint else -1)
-        _rehearse(trainer, validation_rows)
+        rehearse(trainer)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        best = min((line["eval_loss"] for line in run.metrics if "eval_loss" in line), default=None)
-        run.note(steps=trainer.state.global_step, best_eval_loss=best, peak_mb=peak.mb)
-        _save(trainer, run, tokenizer)
-    run.note(finished=True)
+        lines, key = run.metrics, trainer.args.metric_for_best_model
+        best = min((line["eval_loss"] for line in lines if "eval_loss" in line), default=None)
+        scores = [line["eval_accuracy"] for line in lines if "eval_accuracy" in line]
+        if trainer.is_world_process_zero():
+            run.note(steps=trainer.state.global_step, best_eval_loss=best, peak_mb=peak.mb, chosen_by=key)
+            run.note(**({"best_eval_accuracy": max(scores)} if scores else {}))
+            _save(trainer, run, tokenizer)
+            if run.stop_file.exists():
+                run.note(stopped=trainer.state.global_step)
+                log(
+                    f"已在第 {trainer.state.global_step} 步停下，权重和检查点都在。继续：course train --resume {run.folder}"
+                )
+            else:
+                run.note(finished=True, stopped=None, seconds=round(lines[-1]["seconds"], 1) if lines else 0)
     return run
 
 
-def encode_all(records: list[Record], tokenizer, config: TrainingConfig, log=print) -> list[Encoded]:
+def build(run: Run, log: Callable[[str], None] = print):
+    """`(trainer, tokenizer)` of a run, ready to train: everything but the training itself."""
+    from transformers import set_seed
+
+    config, rows = run.config, run.records("train")
+    labels = task_labels(rows)
+    if config.task == "classification" and labels is None:
+        raise DataError(
+            "「任务类型」是文本分类，而训练集的答案不像标签：种类太多，或者太长。请改用文本生成，或检查答案列。"
+        )
+    if config.best_by == "metric" and labels is None:
+        raise ConfigError("「按什么选最好」是任务指标，而这份数据的答案不是标签，没有准确率。请改为 loss。")
+    if labels and not run.facts.get("labels"):
+        run.note(labels=labels)
+    model, tokenizer = open_base(config, labels, log)
+    validation = run.records("validation")
+    if len(validation) > config.validation_rows:
+        validation = random.Random(config.seed).sample(validation, config.validation_rows)
+    train_rows = encode_all(rows, tokenizer, config, labels, log)
+    validation_rows = encode_all(validation, tokenizer, config, labels, log)
+    set_seed(config.seed)  # before the adapters are drawn
+    model = prepare_model(model, config)
+    exam = Exam(run, tokenizer, validation, labels)
+    return _trainer(model, run, train_rows, validation_rows, exam, tokenizer, log), tokenizer
+
+
+def encode_all(
+    records: list[Record], tokenizer, config: TrainingConfig, labels: list[str] | None = None, log=print
+) -> list[Encoded]:
     """Encode records, naming the row that cannot be and counting those that had to be cut."""
     rows = []
     for number, record in enumerate(records, 1):
         try:
-            rows.append(encode(record, tokenizer, config.max_length, config.learn_history))
+            if config.task == "classification":
+                rows.append(encode_labelled(record, tokenizer, labels, config.max_length))
+            else:
+                rows.append(encode(record, tokenizer, config.max_length, config.learn_history))
         except DataError as error:
             raise DataError(f"第 {number} 行：{error}") from None
     cut = [number for number, row in enumerate(rows, 1) if row.cut_tokens]
@@ -86,108 +116,30 @@ def encode_all(records: list[Record], tokenizer, config: TrainingConfig, log=pri
     return rows
 
 
-def quicken_attention(model, config: TrainingConfig) -> None:
-    """On a CPU, plain matrix products for short rows.
-
-    PyTorch's flash kernel works in blocks and takes a tenth of a step at 80 tokens; written out, attention takes half
-    of that. It keeps a (length x length) matrix per head, so longer rows stay with the kernel.
-    """
-    from course_utils.models.load import device
-
-    if device() == "cpu" and config.max_length <= 256:
-        model.set_attn_implementation("eager")
-
-
-def prepare_model(model, config: TrainingConfig):
-    """Freeze what is not trained; add the adapters or widen the trained weights to fp32."""
-    import torch
-
-    model.config.use_cache = False
-    total = model.config.num_hidden_layers
-    if config.layers and config.layers > total:
-        raise ConfigError(f"「作用层数」是 {config.layers}，而这个模型只有 {total} 层。请调小，或者空着。")
-    chosen = range(total - (config.layers or total), total)
-    if config.method == "lora":
-        return _with_adapters(model, config, list(chosen))
-    model.requires_grad_(False)
-    for i, layer in enumerate(model.base_model.layers):
-        if i in chosen:
-            layer.requires_grad_(True)
-    model.base_model.norm.requires_grad_(True)
-    model.get_input_embeddings().requires_grad_(config.train_embeddings)
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.to(torch.float32)  # bf16 is too coarse to add small steps to
-    return model
-
-
-def _with_adapters(model, config: TrainingConfig, layers: list[int]):
-    from peft import LoraConfig, get_peft_model
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    from course_utils.training.dropout import SparseDropout
-
-    names = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
-    missing = [target for target in config.lora_targets if target not in names]
-    if missing:
-        raise ConfigError(f"模型里没有叫「{missing[0]}」的层，「LoRA 作用模块」请改用 all、attention、mlp 或 q_v。")
-    lora = LoraConfig(
-        r=config.lora_rank,
-        lora_alpha=config.lora_alpha,
-        lora_dropout=config.lora_dropout,
-        target_modules=config.lora_targets,
-        layers_to_transform=layers,
-        task_type="CAUSAL_LM",
-    )
-    model = get_peft_model(model, lora)
-    # The adapters are fp32 so that small steps add up. Under autocast their products run in bf16; PEFT's own cast
-    # would widen every input to fp32 first and run a third slower.
-    for module in model.modules():
-        if isinstance(module, BaseTunerLayer):
-            module.cast_input_dtype_enabled = not _autocast(config)
-            if 0 < config.lora_dropout <= 0.1:
-                module.lora_dropout["default"] = SparseDropout(config.lora_dropout)
-    return model
-
-
-def _weights_precision(config: TrainingConfig) -> str:
-    from course_utils.models.load import device
-
-    if config.precision == "fp16" and device() == "cpu":
-        raise ConfigError("「数值精度」fp16 只能用在 GPU 上。这台机器请改用 auto、bf16 或 fp32。")
-    return config.precision
-
-
-def _autocast(config: TrainingConfig) -> str | None:
-    """The 16-bit type that products run in: "bf16", "fp16", or None for fp32."""
-    import torch
-
-    from course_utils.models.load import torch_dtype
-
-    return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(torch_dtype(config.precision))
-
-
-def _trainer(model, run: Run, train_rows: list[Encoded], validation_rows: list[Encoded], log):
-    from transformers import PrinterCallback, ProgressCallback, TrainingArguments
+def _trainer(model, run: Run, train_rows: list[Encoded], validation_rows: list[Encoded], exam: Exam, tokenizer, log):
+    from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, TrainingArguments
 
     from course_utils.models.load import device
-    from course_utils.training.report import Reporter
     from course_utils.training.trainer import Collator, LabelTrainer
 
-    config = run.config
+    config, processes = run.config, int(os.environ.get("WORLD_SIZE", 1))
+    if config.batch_size % processes:
+        raise ConfigError(
+            f"「批大小」是 {config.batch_size}，不能平分给 {processes} 个进程。请改成 {processes} 的倍数。"
+        )
     steps = max(1, round(config.epochs * -(-len(train_rows) // config.batch_size)))
     every = -(-steps // config.evaluations)  # rounded up; the Trainer evaluates and saves after the last step anyway
     arguments = TrainingArguments(
         output_dir=str(run.folder / "checkpoints"),
         max_steps=steps,
-        per_device_train_batch_size=config.batch_size,
+        per_device_train_batch_size=config.batch_size // processes,
         per_device_eval_batch_size=config.batch_size,
         learning_rate=config.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=round(config.warmup * steps),
         weight_decay=0.0,
-        bf16=_autocast(config) == "bf16",
-        fp16=_autocast(config) == "fp16",
+        bf16=autocast(config) == "bf16",
+        fp16=autocast(config) == "fp16",
         use_cpu=device() == "cpu",
         seed=config.seed,
         logging_steps=1,
@@ -197,7 +149,8 @@ def _trainer(model, run: Run, train_rows: list[Encoded], validation_rows: list[E
         save_steps=every,
         save_total_limit=2,
         load_best_model_at_end=True,
-        metric_for_best_model="eval_loss",
+        metric_for_best_model="eval_loss" if config.best_by == "loss" else "eval_accuracy",
+        greater_is_better=config.best_by == "metric",
         include_num_input_tokens_seen="non_padding",
         remove_unused_columns=False,
         dataloader_pin_memory=False,
@@ -209,17 +162,18 @@ def _trainer(model, run: Run, train_rows: list[Encoded], validation_rows: list[E
         args=arguments,
         train_dataset=train_rows,
         eval_dataset=validation_rows,
-        data_collator=Collator(lengths, pad_id=0),
-        callbacks=[Reporter(run, log)],
+        data_collator=Collator(lengths, pad_id=tokenizer.pad_token_id or 0),
+        callbacks=[Reporter(run, log), *([EarlyStoppingCallback(config.patience)] if config.patience else [])],
+        exam=exam,
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     return trainer
 
 
-def _rehearse(trainer, validation_rows: list[Encoded]) -> None:
+def rehearse(trainer) -> None:
     """Two batches of the longest rows, before the first step: what will fail fails now, not in an hour."""
-    longest = sorted(validation_rows, key=lambda row: len(row.input_ids))[-2 * trainer.args.eval_batch_size :]
+    longest = sorted(trainer.eval_dataset, key=lambda row: len(row.input_ids))[-2 * trainer.args.eval_batch_size :]
     loader = trainer.get_eval_dataloader(longest)
     loss = trainer.evaluation_loop(loader, "rehearsal", prediction_loss_only=True).metrics["eval_loss"]
     if loss != loss:
@@ -228,8 +182,6 @@ def _rehearse(trainer, validation_rows: list[Encoded]) -> None:
 
 def _save(trainer, run: Run, tokenizer) -> None:
     """The best weights with their model card, whole or not at all."""
-    from course_utils.training.report import save_model_card
-
     partial = run.folder / "weights.partial"
     shutil.rmtree(partial, ignore_errors=True)
     if run.config.method == "lora":
@@ -237,7 +189,7 @@ def _save(trainer, run: Run, tokenizer) -> None:
     else:
         import torch
 
-        trainer.model.to(torch.bfloat16 if _autocast(run.config) else torch.float32).save_pretrained(partial)
+        trainer.model.to(torch.bfloat16 if autocast(run.config) else torch.float32).save_pretrained(partial)
         tokenizer.save_pretrained(partial)
     save_model_card(run, partial)
     shutil.rmtree(run.weights, ignore_errors=True)  # of a run that was killed right here

@@ -29,6 +29,7 @@ class Collator:
     Returns input_ids, attention_mask, labels: int64 (batch, length), labels -100 where nothing is taught; and
     logits_to_keep: bool (batch, length), the positions whose logits the loss needs, those *before* each label.
     Its number of True is rounded up to a multiple of `HEAD_ROWS` with positions whose target is -100.
+    Rows with a label (for a classification head) give labels of int64 (batch,) and no logits_to_keep.
 
     One example of two prompt ids and two answer ids, padded to 6 (rounding aside):
         input_ids      [[5, 6, 7, 8, 0, 0]]
@@ -50,6 +51,8 @@ class Collator:
             ids[i, : len(row.input_ids)] = torch.tensor(row.input_ids)
             attention[i, : len(row.input_ids)] = 1
             labels[i, : len(row.input_ids)] = torch.tensor(row.labels)
+        if batch[0].label is not None:
+            return {"input_ids": ids, "attention_mask": attention, "labels": torch.tensor([row.label for row in batch])}
         return {"input_ids": ids, "attention_mask": attention, "labels": labels, "logits_to_keep": head_mask(labels)}
 
 
@@ -76,6 +79,15 @@ def label_loss(model, inputs: dict[str, torch.Tensor], denominator=None) -> torc
     ).logits  # (n, vocabulary)
     total = cross_entropy(logits.float().view(len(targets), -1), targets, ignore_index=IGNORED, reduction="sum")
     return total / (denominator if denominator is not None else (targets != IGNORED).sum().clamp(min=1))
+
+
+def class_loss(model, inputs: dict[str, torch.Tensor], denominator=None) -> torch.Tensor:
+    """Mean cross entropy of a classification head over the rows."""
+    logits = model(
+        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
+    ).logits  # (batch, labels)
+    total = cross_entropy(logits.float(), inputs["labels"], reduction="sum")
+    return total / (denominator if denominator is not None else len(logits))
 
 
 class GroupedSampler(torch.utils.data.Sampler):
@@ -108,15 +120,27 @@ class LabelTrainer(Trainer):
 
     loss_is_scaled_for_ga = True
 
+    def __init__(self, *args, exam=None, **kwargs):
+        """exam: `(model, step) -> metrics`, asked at every evaluation, see `course_utils.training.exam`."""
+        super().__init__(*args, **kwargs)
+        self.exam = exam
+
+    def evaluation_loop(self, dataloader, description, *args, **kwargs):
+        output = super().evaluation_loop(dataloader, description, *args, **kwargs)
+        if self.exam and description == "Evaluation":
+            output.metrics.update(self.exam(self.model, self.state.global_step))
+        return output
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        loss = label_loss(model, inputs, num_items_in_batch)
+        loss_of = label_loss if "logits_to_keep" in inputs else class_loss
+        loss = loss_of(model, inputs, num_items_in_batch)
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes
         return (loss, {}) if return_outputs else loss
 
     def _get_train_sampler(self, train_dataset=None):
         lengths = [len(row.input_ids) for row in train_dataset or self.train_dataset]
-        return GroupedSampler(lengths, self.args.train_batch_size, self.args.seed)
+        return GroupedSampler(lengths, self.args.train_batch_size * self.args.world_size, self.args.seed)
 
     def _get_eval_sampler(self, eval_dataset):
         return sorted(range(len(eval_dataset)), key=lambda i: len(eval_dataset[i].input_ids))
