@@ -134,6 +134,12 @@ class Notebook:
         self.command("notebook:run-all-cells")
         self.wait_until_idle()
 
+    def run(self, cell: int) -> None:
+        """Run one cell."""
+        self.page.evaluate("i => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = i }", cell)
+        self.command("notebook:run-cell")
+        self.wait_until_idle()
+
     def wait_until_idle(self) -> None:
         """Until the kernel has nothing to do, its last messages are on the page, and no widget is on its way."""
         self.page.wait_for_function(

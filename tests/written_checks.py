@@ -193,7 +193,7 @@ def check_judge(rows):
     """Fair to both lengths, every flaw in every area."""
     for key in ("area", "question", "reference", "good", "bad", "flaw", "note"):
         assert all(r[key].strip() for r in rows), key
-    check_kinds(rows, FLAWS, 1)
+    check_kinds(rows, FLAWS, 1, key="flaw")
     check_openings([r["question"] for r in rows], 4, 3)
     check_texts([r["question"] for r in rows], 10, 120)
     for key in ("reference", "good", "bad"):

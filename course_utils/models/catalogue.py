@@ -28,12 +28,16 @@ class BaseModelCard(BaseModel, extra="forbid"):
     title: str
     tier: Tier
     parameters: int
+    layers: int
+    hidden: int  # width of the residual stream
+    intermediate: int  # width of the feed-forward layers
     context: int  # tokens
     licence: str
     licence_url: str
     good_for: str
     sources: list[Source]
     training_peak_mb: int | None = None  # LoRA, measured by benchmarks/training.py; None: not measured
+    training_tokens_per_second: int | None = None  # likewise, on two CPU cores
 
 
 @cache

@@ -17,9 +17,12 @@ MODULES = {
 }
 
 
-def knob(default, label: str, help: str, group: str = "基础", step: float | None = None, **limits) -> Any:
-    """A field with what its form needs: Chinese label, help, group, step and range."""
-    return Field(default, title=label, description=help, json_schema_extra={"group": group, "step": step}, **limits)
+def knob(
+    default, label: str, help: str, group: str = "基础", step: float | None = None, names: dict | None = None, **limits
+) -> Any:
+    """A field with what its form needs: Chinese label, help, group, step, range, and the Chinese names of its options."""
+    extra = {"group": group, "step": step, "names": names or {}}
+    return Field(default, title=label, description=help, json_schema_extra=extra, **limits)
 
 
 class TrainingConfig(BaseModel, extra="forbid", validate_assignment=True):
@@ -29,9 +32,15 @@ class TrainingConfig(BaseModel, extra="forbid", validate_assignment=True):
     task: Literal["generation", "classification"] = knob(
         "generation",
         "任务类型",
-        "generation 文本生成：模型写出答案，什么任务都能做；classification 文本分类：在基座上接一个分类头，只能从训练过的标签里选",
+        "文本生成：模型写出答案，什么任务都能做；文本分类：在基座上接一个分类头，只能从训练过的标签里选",
+        names={"generation": "文本生成", "classification": "文本分类"},
     )
-    method: Literal["lora", "full"] = knob("lora", "微调方法", "lora：只训练旁路的小矩阵；full：训练模型本身的权重")
+    method: Literal["lora", "full"] = knob(
+        "lora",
+        "微调方法",
+        "LoRA 只训练旁路的小矩阵；全参训练模型本身的权重",
+        names={"lora": "LoRA", "full": "全参"},
+    )
     learning_rate: float = knob(
         4e-4, "学习率", "每一步走多大；LoRA 常用 1e-4 到 5e-4，全参常用 1e-5 到 5e-5", step=1e-5, gt=0, le=1e-2
     )
@@ -40,10 +49,16 @@ class TrainingConfig(BaseModel, extra="forbid", validate_assignment=True):
         256, "最大长度", "一条数据最多多少个 token，更长的会截短输入，答案不截", step=32, ge=16, le=32768
     )
     precision: Literal["auto", "bf16", "fp16", "fp32"] = knob(
-        "auto", "数值精度", "auto：处理器支持时用 bf16，否则 fp32；fp16 只能用在 GPU 上"
+        "auto",
+        "数值精度",
+        "自动：处理器支持时用 bf16，否则 fp32；fp16 只能用在 GPU 上",
+        names={"auto": "自动"},
     )
     lora_modules: Literal["all", "attention", "mlp", "q_v"] | list[str] = knob(
-        "all", "LoRA 作用模块", "旁路加在哪些线性层上：all 全部，attention 注意力，mlp 前馈，q_v 只加在 q 和 v"
+        "all",
+        "LoRA 作用模块",
+        "旁路加在哪些线性层上；也可以在 YAML 里写一个列表",
+        names={"all": "全部线性层", "attention": "注意力", "mlp": "前馈", "q_v": "只有 q 和 v"},
     )
     lora_rank: int = knob(8, "LoRA 秩", "小矩阵的宽度 r；越大能学的越多，也越占内存", step=1, ge=1, le=256)
     lora_dropout: float = knob(
@@ -64,7 +79,11 @@ class TrainingConfig(BaseModel, extra="forbid", validate_assignment=True):
         4, "验证次数", "整个训练中算几次验证损失并存检查点，最好的一次留下", "进阶", step=1, ge=1, le=100
     )
     best_by: Literal["loss", "metric"] = knob(
-        "loss", "按什么选最好", "loss：验证损失最低的一次；metric：验证集上任务指标（准确率）最高的一次", "进阶"
+        "loss",
+        "按什么选最好",
+        "验证损失最低的一次，或者验证集上准确率最高的一次（要是标签任务）",
+        "进阶",
+        names={"loss": "验证损失", "metric": "验证准确率"},
     )
     patience: int | None = knob(
         None, "提前停止", "连续几次验证没有更好就停下；空着就是不提前停", "进阶", step=1, ge=1, le=100

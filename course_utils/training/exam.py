@@ -27,14 +27,14 @@ class Exam:
         self.run, self.tokenizer, self.records, self.labels = run, tokenizer, records, labels
         self.config: TrainingConfig = run.config
 
-    def __call__(self, model, step: int) -> dict[str, float]:
+    def __call__(self, model, step: int, score: bool = True) -> dict[str, float]:
         training = model.training
         model.eval()
         with self._precision(model):
             self.show(model, step)
-            score = self._accuracy(model) if self.labels else None
+            found = {"eval_accuracy": self._accuracy(model)} if score and self.labels else {}
         model.train(training)
-        return {} if score is None else {"eval_accuracy": score}
+        return found
 
     def show(self, model, step: int) -> None:
         """Answer the sample rows."""

@@ -54,7 +54,10 @@ class Job:
 
 def submit_training(config: TrainingConfig, data: dict[str, list[Record]], name: str = "run") -> Job:
     """Put a fine-tune into the queue; its run folder is there at once. Raises `CourseError`."""
+    from course_utils.training.estimate import check_fits
+
     check_parts(data)
+    check_fits(config)
     return submit("train", Run.create(config, data, name).folder)
 
 

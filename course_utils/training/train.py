@@ -29,7 +29,9 @@ def train(
     """
     check_parts(data)
     from course_utils.models.weights import prepare
+    from course_utils.training.estimate import check_fits
 
+    check_fits(config)
     prepare(config.base_model, log)  # a model that is not there leaves no run behind
     return fit(Run.create(config, data, name), log)
 
@@ -50,6 +52,8 @@ def fit(run: Run, log: Callable[[str], None] = print) -> Run:
         checkpoint = run.checkpoint
         forget_after(run, int(checkpoint.name.split("-")[1]) if checkpoint else -1)
         rehearse(trainer)
+        if checkpoint is None:
+            trainer.exam(trainer.model, 0, score=False)  # what it answers before it has learnt anything
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         lines, key = run.metrics, trainer.args.metric_for_best_model
         best = min((line["eval_loss"] for line in lines if "eval_loss" in line), default=None)

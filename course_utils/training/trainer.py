@@ -41,9 +41,12 @@ class Collator:
         self.lengths = pad_lengths(lengths)
         self.pad_id = pad_id
 
+    def width(self, length: int) -> int:
+        """The length that a row of `length` tokens is padded to."""
+        return next((padded for padded in self.lengths if padded >= length), length)
+
     def __call__(self, batch: list[Encoded]) -> dict[str, torch.Tensor]:
-        longest = max(len(row.input_ids) for row in batch)
-        width = next((length for length in self.lengths if length >= longest), longest)
+        width = self.width(max(len(row.input_ids) for row in batch))
         ids = torch.full((len(batch), width), self.pad_id)
         attention = torch.zeros_like(ids)
         labels = torch.full_like(ids, IGNORED)
