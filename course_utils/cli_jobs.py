@@ -91,6 +91,8 @@ def progress(folder: Path) -> str:
     """How far a training run has come."""
     from course_utils.training.run import Run
 
+    if not (folder / "config.yaml").exists():
+        return "正在进行"
     run = Run(folder)
     steps = [line for line in run.metrics if "loss" in line]
     if not steps:
@@ -101,6 +103,10 @@ def progress(folder: Path) -> str:
 
 
 def _do(job) -> bool:
+    if job.kind == "compare":
+        from course_utils.training.history import run_comparison
+
+        return run_comparison(job.folder)
     from course_utils.training.run import Run
     from course_utils.training.train import fit
 

@@ -28,6 +28,7 @@ PROBE = "训练损失对数刻度验证学习率步数预测标签类别样本�
 
 INK, FAINT, GRID = "#333333", "#8A8F98", "#E6E8EB"
 BLUE, ORANGE, GREEN = "#2F6DB5", "#D9622B", "#4C8C6B"
+COLORS = (BLUE, ORANGE, GREEN, "#8E5EA2", "#B38B2D", "#4A4A4A")
 BLUES = LinearSegmentedColormap.from_list("course", ["#F7FAFD", "#9DC3E6", "#2F6DB5", "#163F73"])
 DPI = 150
 STEEP = 8  # a loss that begins at so many times its median is drawn on a logarithmic axis
@@ -84,6 +85,44 @@ def loss_curve(metrics: pd.DataFrame | list[dict], path: str | os.PathLike | Non
     for ax in axes:
         _clean(ax)
     figure.align_ylabels(axes)
+    return _finished(figure, path)
+
+
+def compare_curves(runs: dict[str, list[dict]], path: str | os.PathLike | None = None, title: str = "") -> Picture:
+    """The losses of several runs over one another, a colour per run: training smoothed and faint, validation dashed.
+
+    runs: name -> the rows of its `metrics.jsonl`, as for `loss_curve`. The horizontal axis is the share of the training
+    that is done (epochs), so that runs of different batch sizes can be compared.
+    """
+    figure = Picture(figsize=(7.2, 4.0), layout="constrained")
+    ax = figure.subplots()
+    lowest, first = np.inf, []
+    for (name, metrics), color in zip(runs.items(), COLORS * len(runs), strict=False):
+        epochs = {row["step"]: row.get("epoch", row["step"]) for row in metrics}
+        train, validation = _points(metrics, "loss"), _points(metrics, "eval_loss")
+        if len(train):
+            smooth = train.rolling(max(5, len(train) // 20), center=True, min_periods=1).mean()
+            ax.plot([epochs[step] for step in smooth.index], smooth, color=color, alpha=0.45, linewidth=1.2)
+            first.append(train.iloc[0])
+            lowest = min(lowest, smooth.min())
+        if len(validation):
+            ax.plot(
+                [epochs[step] for step in validation.index], validation, color=color, linewidth=1.6, linestyle="--",
+                marker="o", markersize=5, markeredgecolor="white", label=f"{name}（验证最低 {validation.min():.3f}）",
+            )  # fmt: skip
+    if not ax.lines:
+        return _finished(_empty_picture(title), path)
+    if lowest > 0 and first and max(first) > STEEP * lowest:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_locator(NullLocator())
+    ax.set_xlabel("训练了几遍（浅色：训练损失；虚线：验证损失）")
+    ax.set_ylabel("损失")
+    ax.set_title(title, loc="left")
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="none", fontsize=10)
+    _clean(ax)
     return _finished(figure, path)
 
 

@@ -1,15 +1,18 @@
 """Runs beside one another: a table of all of them, only the settings that differ, and methods under one protocol."""
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 
 from course_utils import paths
-from course_utils.data.records import Record
+from course_utils.data.formats import read_rows
+from course_utils.data.records import Record, atomic_writer, to_records, write_jsonl
 from course_utils.errors import ConfigError
 from course_utils.training.config import TrainingConfig
-from course_utils.training.run import Run
+from course_utils.training.run import Run, new_folder
 
 
 def runs() -> list[Run]:
@@ -80,17 +83,13 @@ def compare_methods(
     the scores, minutes and peak memory (means). A run that was finished before is not trained again, so a comparison
     that was stopped goes on. Raises `ConfigError` when the protocol differs.
     """
-    same = {(c.epochs, c.batch_size, c.max_length, c.evaluations, c.validation_rows) for c in methods.values()}
-    if len(same) > 1:
-        raise ConfigError("几种方法的训练次数、批大小、最大长度和验证设置要相同，否则比的就不是方法。请改成一样的。")
-    if not data.get("test"):
-        raise ConfigError("没有测试集，比不出结果。请给 data 加上 test。")
+    check_protocol(methods, data)
     lines = []
     for title, config in methods.items():
         finished = [
             _trained(config.model_copy(update={"seed": seed}), data, f"{name}-{title}-{seed}", log) for seed in seeds
         ]
-        scores = pd.Series([score(run, data["test"]) for run in finished])
+        scores = pd.Series([_scored(run, data["test"], score) for run in finished])
         lines.append(
             {
                 "方法": title,
@@ -102,6 +101,73 @@ def compare_methods(
             }
         )
     return pd.DataFrame(lines)
+
+
+def submit_comparison(
+    methods: dict[str, TrainingConfig],
+    data: dict[str, list[Record]],
+    seeds: tuple[int, ...] = (1, 2, 3),
+    name: str = "比较",
+):
+    """`compare_methods` by accuracy as a job in the queue; returns the `Job`. Its table.csv grows in its folder.
+
+    For label tasks only. Raises `ConfigError` before anything is started.
+    """
+    from course_utils.training.exam import task_labels
+    from course_utils.training.jobs import submit
+
+    labels = task_labels(data["train"])
+    if labels is None:
+        raise ConfigError(
+            "这份数据的答案不是标签，没有准确率可比。请换一个分类数据集，或者在代码里给 compare_methods 一个打分函数。"
+        )
+    check_protocol(methods, data)
+    folder = new_folder(paths.workspace() / "comparisons", name)
+    for part, records in data.items():
+        write_jsonl(map(asdict, records), folder / "data" / f"{part}.jsonl")
+    protocol = {"methods": {t: c.model_dump() for t, c in methods.items()}, "seeds": list(seeds), "labels": labels}
+    with atomic_writer(folder / "protocol.json") as file:
+        json.dump(protocol, file, ensure_ascii=False, indent=1)
+    return submit("compare", folder)
+
+
+def run_comparison(folder: Path) -> bool:
+    """What the job does; what was trained before is not trained again. False when it was asked to stop."""
+    from course_utils.inference.predict import predict
+
+    protocol = json.loads((folder / "protocol.json").read_text(encoding="utf-8"))
+    methods = {title: TrainingConfig(**values) for title, values in protocol["methods"].items()}
+    data = {path.stem: to_records(read_rows(path)) for path in (folder / "data").glob("*.jsonl")}
+
+    def accuracy(run: Run, test: list[Record]) -> float:
+        rows = predict(*run.load(), test, protocol["labels"], run.config.max_length)
+        return sum(row["prediction"] == record.output for row, record in zip(rows, test, strict=True)) / len(test)
+
+    done = {}
+    for title, config in methods.items():
+        if (folder / "stop").exists():
+            return False
+        done[title] = config
+        found = compare_methods(done, data, accuracy, tuple(protocol["seeds"]), folder.name)
+        with atomic_writer(folder / "table.csv") as file:
+            found.round(4).to_csv(file, index=False)
+    return True
+
+
+def check_protocol(methods: dict[str, TrainingConfig], data: dict[str, list[Record]]) -> None:
+    """Raise `ConfigError` where the methods would not be compared under the same conditions."""
+    same = {(c.epochs, c.batch_size, c.max_length, c.evaluations, c.validation_rows) for c in methods.values()}
+    if len(same) > 1:
+        raise ConfigError("几种方法的训练次数、批大小、最大长度和验证设置要相同，否则比的就不是方法。请改成一样的。")
+    if not data.get("test"):
+        raise ConfigError("没有测试集，比不出结果。请给 data 加上 test。")
+
+
+def _scored(run: Run, test: list[Record], score) -> float:
+    """Kept in run.json: a comparison that goes on does not score again."""
+    if "test_score" not in run.facts:
+        run.note(test_score=score(run, test))
+    return run.facts["test_score"]
 
 
 def _trained(config: TrainingConfig, data: dict[str, list[Record]], name: str, log) -> Run:

@@ -46,7 +46,7 @@ class Run:
     @classmethod
     def create(cls, config: TrainingConfig, data: dict[str, list[Record]], name: str) -> "Run":
         """Make a new folder `name` under `workspace/runs/`, numbered when that is taken. `data`: part -> rows."""
-        folder = _new_folder(name)
+        folder = new_folder(paths.runs(), name)
         for part, records in data.items():
             write_jsonl(map(asdict, records), folder / "data" / f"{part}.jsonl")
         if Path(config.base_model).exists():  # a folder must be found from anywhere
@@ -150,11 +150,12 @@ def check_parts(data: dict[str, list[Record]]) -> None:
             raise DataError(f"「{part}」部分没有数据。训练集和验证集都至少要有一行。")
 
 
-def _new_folder(name: str) -> Path:
+def new_folder(home: Path, name: str) -> Path:
+    """Make folder `name` in `home`, numbered when that is taken."""
     for number in itertools.count(1):
-        folder = paths.runs() / (name if number == 1 else f"{name}-{number}")
+        folder = home / (name if number == 1 else f"{name}-{number}")
         try:
-            folder.mkdir()
+            folder.mkdir(parents=True)
             return folder
         except FileExistsError:
             continue

@@ -31,10 +31,12 @@ class WatchPanel(Panel):
         self.chosen = widgets.Dropdown(description="任务", layout=widgets.Layout(width="340px"))
         stop = self.button("停止", self.stop)
         resume = self.button("继续", self.resume)
+        self.bar = widgets.FloatProgress(max=1, layout=widgets.Layout(width="100%", display="none"))
         self.facts, self.notices, self.samples = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.curve = widgets.Image(format="png", layout=widgets.Layout(max_width="720px", width="100%", display="none"))
         self.body.children = [
-            self.listing, widgets.HBox([self.chosen, stop, resume]), self.facts, self.notices, self.curve, self.samples,
+            self.listing, widgets.HBox([self.chosen, stop, resume]), self.bar, self.facts, self.notices, self.curve,
+            self.samples,
         ]  # fmt: skip
         self._list(number)
         self.chosen.observe(lambda _: self.look(), "value")
@@ -55,7 +57,13 @@ class WatchPanel(Panel):
     def _list(self, number: int | None = None) -> None:
         found = jobs.jobs()
         lines = [
-            {"号": j.number, "名字": j.name, "状态": j.state, "前面还有": "" if j.place is None else j.place, "说明": j.message}
+            {
+                "号": j.number,
+                "名字": j.name,
+                "状态": j.state,
+                "前面还有": "" if j.place is None else j.place,
+                "说明": j.message,
+            }
             for j in found[:12]
         ]
         self.listing.value = table(lines) if lines else ""
@@ -86,6 +94,9 @@ class WatchPanel(Panel):
         self.drawn = state
         self._list()
         self.facts.value = facts(_facts(job, run, metrics))
+        total = run.facts.get("total_steps") if run else None
+        self.bar.layout.display = "" if total and metrics and job.state == jobs.RUNNING else "none"
+        self.bar.value = metrics[-1]["step"] / total if total and metrics else 0
         self._show_run(run, metrics, samples)
         self.renew()
 
