@@ -1,5 +1,7 @@
 """Choosing, setting, submitting and watching in a real JupyterLab, with a tiny model."""
 
+import time
+
 import pytest
 
 from course_utils.training import jobs
@@ -77,3 +79,45 @@ def test_submit_watch_stop_resume_and_come_back(lab, tiny_base, own_queue):
     notebook.shot("watch-3-reopened", whole=False)
     assert jobs.job(1).state == jobs.RUNNING
     jobs.stop(1)
+
+
+def test_runs_beside_one_another_and_a_comparison(lab, tiny_base, tiny_data, own_queue):
+    from course_utils.training.config import TrainingConfig
+    from course_utils.training.train import train
+
+    base = {"base_model": str(tiny_base), "precision": "fp32", "epochs": 6, "batch_size": 4, "learning_rate": 5e-3}
+    for name, rank in (("秩八", 8), ("秩二", 2)):
+        train(TrainingConfig(lora_rank=rank, **base), tiny_data, name, log=lambda text: None)
+    notebook = lab.notebook(
+        "from course_utils.widgets import history_panel\nhistory_panel()",
+        "from course_utils.widgets.history import ComparePanel\npanel = ComparePanel(rows=40)\n"
+        f"panel.base = {str(tiny_base)!r}\npanel.show()",
+    )
+    notebook.run(0)
+    notebook.field("选择").select_option(["秩八", "秩二"])
+    notebook.wait_until_idle()
+    notebook.click("对比")
+    notebook.wait_for("对比了 2 次训练")
+    notebook.wait_for("LoRA 秩")
+    notebook.shot("history-1", whole=False)
+    notebook.choose("导出", "LoRA 适配器")
+    notebook.click("导出")
+    notebook.wait_for("已导出到", 60)
+    notebook.choose("导出", "合并后的模型")
+    notebook.click("导出")
+    notebook.wait_for("已导出到", 60)
+    notebook.shot("history-2-exported", whole=False)
+    notebook.run(1)
+    notebook.fill("种子个数", "2")
+    notebook.click("提交对照")
+    notebook.wait_for("要训练 4 次")
+    end = time.monotonic() + 120
+    while jobs.job(1).state not in jobs.ENDED and time.monotonic() < end:
+        time.sleep(1)
+    assert jobs.job(1).state == jobs.DONE, jobs.job(1)
+    notebook.click("看结果")
+    notebook.wait_for("标准差")
+    notebook.shot("compare-1", whole=False)
+    notebook.assert_healthy()
+    notebook.reopen()
+    notebook.wait_for("标准差")

@@ -87,7 +87,7 @@ def compare_methods(
     lines = []
     for title, config in methods.items():
         finished = [
-            _trained(config.model_copy(update={"seed": seed}), data, f"{name}-{title}-{seed}", log) for seed in seeds
+            trained(config.model_copy(update={"seed": seed}), data, f"{name}-{title}-{seed}", log) for seed in seeds
         ]
         scores = pd.Series([_scored(run, data["test"], score) for run in finished])
         lines.append(
@@ -170,7 +170,8 @@ def _scored(run: Run, test: list[Record], score) -> float:
     return run.facts["test_score"]
 
 
-def _trained(config: TrainingConfig, data: dict[str, list[Record]], name: str, log) -> Run:
+def trained(config: TrainingConfig, data: dict[str, list[Record]], name: str, log: Callable[[str], None]) -> Run:
+    """The run of these settings and data whose name begins with `name`: taken when it is there, gone on with, or made."""
     from course_utils.training.train import resume, train
 
     for run in runs():

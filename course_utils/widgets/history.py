@@ -83,8 +83,8 @@ class HistoryPanel(Panel):
         elif kind == "merged":
             made = export.export_merged(run, out, log)
         else:
-            made = export.export_gguf(run, out.with_suffix(".gguf"), kind, log)
-        self.say(f"已导出到 {in_workspace(made)}，里面有模型卡，写明数据、设置、分数和许可。")
+            made = export.export_gguf(run, out, kind, log)
+        self.say(f"已导出到 {in_workspace(made)}，旁边有模型卡，写明数据、设置、分数和许可。")
 
     def code(self) -> str:
         names = list(self.chosen.value) or ["我的训练"]
