@@ -20,7 +20,7 @@ from course_utils.training.config import TrainingConfig
 
 METHODS = {
     "分类头": {"task": "classification", "lora_rank": 16, "lora_alpha": 32, "learning_rate": 3e-4, "best_by": "metric"},
-    "生成": {"lora_rank": 16, "lora_alpha": 32, "best_by": "metric"},
+    "生成": {"lora_rank": 16, "lora_alpha": 32, "learning_rate": 5e-4},
 }
 SIZES = {"sentiment_predict": {"rows": 3000, "epochs": 1}, "product_classification": {"rows": None, "epochs": 2}}
 

@@ -6,6 +6,7 @@ Training, evaluation, batch prediction and the service all come through here: wh
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from course_utils.data.records import Record
 from course_utils.errors import DataError
@@ -25,6 +26,7 @@ class Encoded:
     prompt_length: int
     cut_tokens: int = 0
     label: int | None = None
+    states: Any = None  # (length, hidden), see `course_utils.training.turbo`
 
     @property
     def labels(self) -> list[int]:

@@ -1,5 +1,7 @@
 """The model that is trained: what is frozen, what gets an adapter, and in which precision."""
 
+from contextlib import nullcontext
+
 from course_utils.errors import ConfigError
 from course_utils.training.config import TrainingConfig
 
@@ -30,15 +32,24 @@ def quicken_attention(model, config: TrainingConfig) -> None:
         model.set_attn_implementation("eager")
 
 
-def prepare_model(model, config: TrainingConfig):
-    """Freeze what is not trained; add the adapters or widen the trained weights to fp32."""
+def prepare_model(model, config: TrainingConfig, fused: bool = True):
+    """Freeze what is not trained; add the adapters or widen the trained weights to fp32. fused: see `fuse`."""
+    from course_utils.training.fused import fuse
+
+    model = _trainable(model, config)
+    if fused:
+        fuse(model)
+    return model
+
+
+def _trainable(model, config: TrainingConfig):
     import torch
 
     model.config.use_cache = False
     total = model.config.num_hidden_layers
     if config.layers and config.layers > total:
         raise ConfigError(f"「作用层数」是 {config.layers}，而这个模型只有 {total} 层。请调小，或者空着。")
-    chosen = range(total - (config.layers or total), total)
+    chosen = range(first_layer(model, config), total)
     if config.method == "lora":
         return _with_adapters(model, config, list(chosen))
     model.requires_grad_(False)
@@ -53,6 +64,17 @@ def prepare_model(model, config: TrainingConfig):
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.float32)  # bf16 is too coarse to add small steps to
     return model
+
+
+def first_layer(model, config: TrainingConfig) -> int:
+    """The number of the lowest layer that is trained; in 极速模式 those of the upper third, unless told otherwise."""
+    total = model.config.num_hidden_layers
+    return total - (config.layers or (-(-total // 3) if config.turbo else total))
+
+
+def body(model):
+    """The stack of layers inside a causal or classifying model, with adapters or without."""
+    return (model.get_base_model() if hasattr(model, "get_base_model") else model).model
 
 
 def _with_adapters(model, config: TrainingConfig, layers: list[int]):
@@ -95,3 +117,11 @@ def autocast(config: TrainingConfig) -> str | None:
     from course_utils.models.load import torch_dtype
 
     return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(torch_dtype(config.precision))
+
+
+def in_precision(model, config: TrainingConfig):
+    """The context of a forward pass: the adapters are fp32 and the base is not, and autocast lets them meet."""
+    import torch
+
+    kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(autocast(config))
+    return torch.autocast(model.device.type, kind) if kind else nullcontext()

@@ -68,6 +68,11 @@ class TrainingConfig(BaseModel, extra="forbid", validate_assignment=True):
     seed: int = knob(42, "随机种子", "同样的种子、数据和设置得到同样的结果", "进阶", step=1, ge=0, le=2**31 - 1)
     batch_size: int = knob(8, "批大小", "每一步一起算几条；内存不够就调小", "进阶", step=1, ge=1, le=1024)
     layers: int | None = knob(None, "作用层数", "只训练最上面的几层；空着就是全部", "进阶", step=1, ge=1)
+    turbo: bool = knob(
+        False,
+        "极速模式",
+        "只训练最上面的几层（「作用层数」，空着就是三分之一），下面的层每条数据只算一次、存起来，几遍训练共用；要占一些内存",
+    )
     train_embeddings: bool = knob(
         False, "训练词嵌入", "全参微调时是否也训练词嵌入；它占小模型的大半，训练它要多用数倍内存", "进阶"
     )
@@ -98,6 +103,8 @@ class TrainingConfig(BaseModel, extra="forbid", validate_assignment=True):
             raise ValueError("「训练词嵌入」只能和全参微调一起用。请把微调方法改为 full，或者关掉它")
         if isinstance(self.lora_modules, list) and not self.lora_modules:
             raise ValueError("「LoRA 作用模块」是空的。请至少选一个")
+        if self.turbo and self.method != "lora":
+            raise ValueError("「极速模式」只能和 LoRA 一起用。请把微调方法改为 lora，或者关掉极速模式")
         if self.patience and self.patience >= self.evaluations:
             raise ValueError(
                 f"「提前停止」是 {self.patience}，而整个训练只验证 {self.evaluations} 次，永远不会提前停。"

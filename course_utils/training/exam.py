@@ -2,14 +2,13 @@
 
 import json
 from collections import Counter
-from contextlib import nullcontext
 
 from course_utils.data.records import Record
 from course_utils.data.split import are_labels
 from course_utils.inference.choose import choose
 from course_utils.inference.classify import classify
 from course_utils.inference.generate import answer
-from course_utils.training.build import autocast
+from course_utils.training.build import in_precision
 from course_utils.training.config import TrainingConfig
 from course_utils.training.run import Run
 
@@ -30,7 +29,7 @@ class Exam:
     def __call__(self, model, step: int, score: bool = True) -> dict[str, float]:
         training = model.training
         model.eval()
-        with self._precision(model):
+        with in_precision(model, self.config):
             self.show(model, step)
             found = {"eval_accuracy": self._accuracy(model)} if score and self.labels else {}
         model.train(training)
@@ -58,13 +57,6 @@ class Exam:
             choices = choose(model, self.tokenizer, self.records, self.labels, length)
         right = sum(c.label == r.output.strip() for c, r in zip(choices, self.records, strict=True))
         return right / len(self.records)
-
-    def _precision(self, model):
-        """The adapters are fp32 and the base is not: products meet under autocast, as in training."""
-        import torch
-
-        kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(autocast(self.config))
-        return torch.autocast(model.device.type, kind) if kind else nullcontext()
 
 
 def task_labels(records: list[Record]) -> list[str] | None:

@@ -7,15 +7,18 @@ import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
 
+from tqdm.auto import tqdm
+
 from course_utils.data.records import Record
 from course_utils.errors import ConfigError, CourseError, DataError
 from course_utils.measure import PeakMemory
 from course_utils.models.encode import Encoded, encode, encode_labelled
-from course_utils.training.build import autocast, open_base, prepare_model
+from course_utils.training.build import autocast, body, first_layer, in_precision, open_base, prepare_model
 from course_utils.training.config import TrainingConfig
 from course_utils.training.exam import Exam, task_labels
 from course_utils.training.report import Reporter, forget_after, save_model_card
 from course_utils.training.run import Run, check_parts
+from course_utils.training.turbo import Lower
 
 
 def train(
@@ -94,8 +97,22 @@ def build(run: Run, log: Callable[[str], None] = print):
     validation_rows = encode_all(validation, tokenizer, config, labels, log)
     set_seed(config.seed)  # before the adapters are drawn
     model = prepare_model(model, config)
+    lower = _remember_lower(model, config, train_rows + validation_rows, tokenizer, log) if config.turbo else None
     exam = Exam(run, tokenizer, validation, labels)
-    return _trainer(model, run, train_rows, validation_rows, exam, tokenizer, log), tokenizer
+    return _trainer(model, run, train_rows, validation_rows, exam, lower, tokenizer, log), tokenizer
+
+
+def _remember_lower(model, config: TrainingConfig, rows: list[Encoded], tokenizer, log) -> Lower | None:
+    """Compute what the layers below the trained ones make of every row, once."""
+    first = first_layer(model, config)
+    if first == 0:
+        return None
+    lower = Lower(body(model), first)
+    size = sum(len(row.input_ids) for row in rows) * model.config.hidden_size * 2 >> 20
+    log(f"极速模式：下面 {first} 层只算一次，结果占约 {size} MB 内存。")
+    with tqdm(total=len(rows), desc="下层", unit="条", dynamic_ncols=True) as bar, in_precision(model, config):
+        lower.fill(rows, tokenizer.pad_token_id or 0, lambda done: bar.update(done - bar.n))
+    return lower
 
 
 def encode_all(
@@ -120,7 +137,9 @@ def encode_all(
     return rows
 
 
-def _trainer(model, run: Run, train_rows: list[Encoded], validation_rows: list[Encoded], exam: Exam, tokenizer, log):
+def _trainer(
+    model, run: Run, train_rows: list[Encoded], validation_rows: list[Encoded], exam: Exam, lower, tokenizer, log
+):
     from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, TrainingArguments
 
     from course_utils.models.load import device
@@ -169,6 +188,7 @@ def _trainer(model, run: Run, train_rows: list[Encoded], validation_rows: list[E
         data_collator=Collator(lengths, pad_id=tokenizer.pad_token_id or 0),
         callbacks=[Reporter(run, log), *([EarlyStoppingCallback(config.patience)] if config.patience else [])],
         exam=exam,
+        lower=lower,
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)

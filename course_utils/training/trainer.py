@@ -1,6 +1,7 @@
 """A thin `transformers.Trainer`: the loss at label positions only, few padded lengths, batches grouped by length."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -29,7 +30,8 @@ class Collator:
     Returns input_ids, attention_mask, labels: int64 (batch, length), labels -100 where nothing is taught; and
     logits_to_keep: bool (batch, length), the positions whose logits the loss needs, those *before* each label.
     Its number of True is rounded up to a multiple of `HEAD_ROWS` with positions whose target is -100.
-    Rows with a label (for a classification head) give labels of int64 (batch,) and no logits_to_keep.
+    Rows with a label (for a classification head) are padded on the left and give labels of int64 (batch,) and no
+    logits_to_keep. Rows with states (see `turbo`) give them as well, (batch, length, hidden), 0 where padded.
 
     One example of two prompt ids and two answer ids, padded to 6 (rounding aside):
         input_ids      [[5, 6, 7, 8, 0, 0]]
@@ -50,13 +52,23 @@ class Collator:
         ids = torch.full((len(batch), width), self.pad_id)
         attention = torch.zeros_like(ids)
         labels = torch.full_like(ids, IGNORED)
+
+        def place(row: Encoded) -> slice:  # a classification head reads at the last column
+            length = len(row.input_ids)
+            return slice(0, length) if row.label is None else slice(width - length, width)
+
         for i, row in enumerate(batch):
-            ids[i, : len(row.input_ids)] = torch.tensor(row.input_ids)
-            attention[i, : len(row.input_ids)] = 1
-            labels[i, : len(row.input_ids)] = torch.tensor(row.labels)
+            ids[i, place(row)] = torch.tensor(row.input_ids)
+            attention[i, place(row)] = 1
+            labels[i, place(row)] = torch.tensor(row.labels)
+        made = {"input_ids": ids, "attention_mask": attention}
+        if batch[0].states is not None:
+            made["states"] = torch.zeros(*ids.shape, batch[0].states.shape[-1], dtype=batch[0].states.dtype)
+            for states, row in zip(made["states"], batch, strict=True):
+                states[place(row)] = row.states
         if batch[0].label is not None:
-            return {"input_ids": ids, "attention_mask": attention, "labels": torch.tensor([row.label for row in batch])}
-        return {"input_ids": ids, "attention_mask": attention, "labels": labels, "logits_to_keep": head_mask(labels)}
+            return made | {"labels": torch.tensor([row.label for row in batch])}
+        return made | {"labels": labels, "logits_to_keep": head_mask(labels)}
 
 
 def head_mask(labels: torch.Tensor) -> torch.Tensor:
@@ -77,18 +89,20 @@ def label_loss(model, inputs: dict[str, torch.Tensor], denominator=None) -> torc
     """
     keep = inputs["logits_to_keep"]
     targets = inputs["labels"].roll(-1, dims=1)[keep]  # (n,); spare positions hold -100, the last column is never kept
-    logits = model(
-        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], logits_to_keep=keep, use_cache=False
-    ).logits  # (n, vocabulary)
+    logits = model(**seen(inputs), logits_to_keep=keep, use_cache=False).logits  # (n, vocabulary)
     total = cross_entropy(logits.float().view(len(targets), -1), targets, ignore_index=IGNORED, reduction="sum")
     return total / (denominator if denominator is not None else (targets != IGNORED).sum().clamp(min=1))
 
 
+def seen(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What the model reads of a batch: the states of its lower layers when these are known, else the tokens."""
+    begin = {"inputs_embeds": inputs["states"]} if "states" in inputs else {"input_ids": inputs["input_ids"]}
+    return begin | {"attention_mask": inputs["attention_mask"]}
+
+
 def class_loss(model, inputs: dict[str, torch.Tensor], denominator=None) -> torch.Tensor:
     """Mean cross entropy of a classification head over the rows."""
-    logits = model(
-        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
-    ).logits  # (batch, labels)
+    logits = model(**seen(inputs), use_cache=False).logits  # (batch, labels)
     total = cross_entropy(logits.float(), inputs["labels"], reduction="sum")
     return total / (denominator if denominator is not None else len(logits))
 
@@ -123,10 +137,12 @@ class LabelTrainer(Trainer):
 
     loss_is_scaled_for_ga = True
 
-    def __init__(self, *args, exam=None, **kwargs):
-        """exam: `(model, step) -> metrics`, asked at every evaluation, see `course_utils.training.exam`."""
+    def __init__(self, *args, exam=None, lower=None, **kwargs):
+        """exam: `(model, step) -> metrics`, asked at every evaluation, see `course_utils.training.exam`.
+        lower: the layers that rows with states have behind them, see `course_utils.training.turbo`.
+        """
         super().__init__(*args, **kwargs)
-        self.exam = exam
+        self.exam, self.lower = exam, lower
 
     def evaluation_loop(self, dataloader, description, *args, **kwargs):
         output = super().evaluation_loop(dataloader, description, *args, **kwargs)
@@ -136,7 +152,8 @@ class LabelTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         loss_of = label_loss if "logits_to_keep" in inputs else class_loss
-        loss = loss_of(model, inputs, num_items_in_batch)
+        with self.lower.skipped() if "states" in inputs else nullcontext():
+            loss = loss_of(model, inputs, num_items_in_batch)
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes
         return (loss, {}) if return_outputs else loss
