@@ -116,6 +116,49 @@ def export(
     print(f"{len(rows)} 行已写到 {out}")
 
 
+@app.command()
+def extract(
+    source: Annotated[str, typer.Argument(metavar="FILE_OR_URL", help="txt、md、html、docx、pdf，或者 http(s) 网址")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="问答对写到这个 .jsonl")] = None,
+    separator: Annotated[str | None, typer.Option(help="分段的记号：###、---、空行，或者 re:正则；不给就自动")] = None,
+    preview: Annotated[bool, typer.Option("--preview", help="只看怎么分段，不抽取")] = False,
+    use_llm: Annotated[bool, typer.Option("--llm", help="让 COURSE_LLM_* 指的模型来写；默认离线抽取")] = False,
+    partial: Annotated[bool, typer.Option("--allow-partial", help="和 --llm 一起用：有失败的段也保存成功的")] = False,
+    gold: Annotated[Path | None, typer.Option(metavar="FILE", help="标准事实，用来打分")] = None,
+) -> None:
+    """从文档或网页里抽取问答对；每一对都带着它在原文里的位置。"""
+    from dataclasses import asdict
+
+    from course_utils.data import extract_score
+    from course_utils.data.documents import chunks, read_document
+    from course_utils.data.extract import extract as offline
+    from course_utils.data.extract_llm import extract_llm
+    from course_utils.data.records import write_jsonl
+
+    document = read_document(source)
+    if preview:
+        for chunk in chunks(document, separator):
+            print(f"第 {chunk.number} 段（{chunk.start}–{chunk.end}）：{chunk.text[:60]!r}")
+        return
+    if out is None:
+        raise ConfigError("没有说写到哪里。请加上 --out 问答对.jsonl，或者用 --preview 只看分段。")
+    if use_llm:
+        result = extract_llm(document, separator, out.with_suffix(".progress.json"))
+        result.save(out, partial)  # refuses while chunks have failed
+    else:
+        result = offline(document, separator)
+        write_jsonl((asdict(pair) for pair in result.pairs), out)
+    for line in result.dropped:
+        print(f"没有用（{line.reason}）：{line.text}")
+    print(f"{len(result.pairs)} 个问答对已写到 {out}，{len(result.dropped)} 处没有用。")
+    if gold:
+        facts = extract_score.read_gold(gold).get(Path(source).name, [])
+        score = extract_score.score(result.pairs, facts, document)
+        print(score.summary())
+        for fact in score.missed:
+            print(f"没有覆盖：{fact.question}　{fact.evidence}")
+
+
 def _read(file: Path) -> list[dict]:
     from tqdm import tqdm
 
