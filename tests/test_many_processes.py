@@ -17,10 +17,21 @@ SHAPES = ROOT / "docs" / "scale"
 
 def trained(run, processes):
     """Train in `processes` processes and return the run; the environment is that of the test."""
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_machines", "1", "--mixed_precision", "no"]
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+    ]
     launch += ["--num_processes", str(processes), "--num_cpu_threads_per_process", "1", "--main_process_port", "0"]
     command = [*launch, "-m", "course_utils.cli", "train", "--resume", str(run.folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return run
 
@@ -47,7 +58,9 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(tiny_base, tiny_data, monk
 
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(ConfigError, match="不能平分给 3 个进程"):
-        train(TrainingConfig(base_model=str(tiny_base), precision="fp32", batch_size=8), tiny_data, log=lambda text: None)
+        train(
+            TrainingConfig(base_model=str(tiny_base), precision="fp32", batch_size=8), tiny_data, log=lambda text: None
+        )
 
 
 @pytest.mark.parametrize("file", ["fsdp.yaml", "deepspeed.yaml"])
