@@ -164,3 +164,39 @@ def test_the_command_line(config, tiny_data, tmp_path):
     assert "已完成" in course("jobs")[1]
     code, out, err = course("jobs", "stop", number)
     assert code == 1 and "不用再停" in err and "Traceback" not in err
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs the right to become another user")
+def test_two_users_share_one_queue(tmp_path, monkeypatch):
+    """Each leaves files that the other can read and not take away; still only one has its turn."""
+    shared, log = tmp_path / "shared", tmp_path / "log"
+    for folder in (tmp_path, *list(tmp_path.parents)[:3]):
+        folder.chmod(0o755)
+    shared.mkdir()
+    shared.chmod(0o1777)
+    log.touch()
+    log.chmod(0o666)
+    monkeypatch.setenv("COURSE_QUEUE", str(shared))
+
+    def take_turn(user: int) -> int:
+        """Fork, become `user`, wait for a turn; returns the child's number. No exec: another may not run our Python."""
+        if child := os.fork():
+            return child
+        status = 1
+        try:
+            os.setgroups([])
+            os.setgid(user)
+            os.setuid(user)
+            with turns.Turn(), log.open("a") as file:
+                print("in", user, file=file, flush=True)
+                time.sleep(0.1)
+                print("out", user, file=file, flush=True)
+            status = 0
+        finally:
+            os._exit(status)
+
+    children = [take_turn(user) for user in (0, 65534) * 3]
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 6
+    lines = [line.split() for line in log.read_text().splitlines()]
+    assert sorted(user for _, user in lines[::2]) == ["0"] * 3 + ["65534"] * 3
+    assert all(a == ["in", b[1]] and b[0] == "out" for a, b in zip(lines[::2], lines[1::2], strict=True))
