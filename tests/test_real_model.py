@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -132,3 +133,28 @@ def test_the_whole_demo(own_workspace):
     losses = [line["loss"] for line in losses if "loss" in line]
     assert sum(losses[-3:]) / 3 < losses[0] / 2
     shutil.rmtree(run / "checkpoints")  # 100 MB that pytest would keep
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{}, {"method": "full", "learning_rate": 3e-5}], ids=["lora", "full"])
+def test_an_estimate_is_within_30_percent_of_what_happens(settings):
+    """Memory and minutes, before anything starts, of a short training that is then run in a process of its own."""
+    from course_utils.training import jobs
+    from course_utils.training.config import TrainingConfig
+    from course_utils.training.estimate import estimate
+
+    data = presets.parts("product_classification")
+    data["train"] = data["train"][:480]
+    config = TrainingConfig(**settings, evaluations=2, validation_rows=80)
+    expected = estimate(config, dict(data))
+    job = jobs.submit_training(config, dict(data), "估算")
+    while (job := jobs.job(job.number)).state not in jobs.ENDED:
+        time.sleep(1)
+    from course_utils.training.run import Run
+
+    facts = Run(job.folder).facts
+    minutes = (job.ended - job.started) / 60
+    print(expected, minutes, facts["peak_mb"])
+    assert job.state == jobs.DONE
+    assert 0.7 < expected.minutes / minutes < 1.3, (expected.minutes, minutes)
+    assert 0.7 < expected.memory_mb / facts["peak_mb"] < 1.3, (expected.memory_mb, facts["peak_mb"])
