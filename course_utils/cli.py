@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from course_utils import cli_data, cli_jobs, paths
+from course_utils import cli_data, cli_evaluation, cli_jobs, paths
 from course_utils.errors import ConfigError, CourseError
 
 app = typer.Typer(
@@ -24,6 +24,9 @@ app = typer.Typer(
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_jobs.app, name="jobs")
 app.command()(cli_jobs.submit_job)
+app.command()(cli_evaluation.batch)
+app.command()(cli_evaluation.evaluate)
+app.command()(cli_evaluation.report)
 app.command(hidden=True)(cli_jobs.job)
 
 # Everything after the command's name goes on as it is, options included.
@@ -101,18 +104,6 @@ def predict(
     chosen = labels.replace("，", ",").split(",") if labels else None
     rows = predict_file(data, out, run or model, {column: target for column, _, target in pairs}, chosen, instruction)
     print(f"{rows} 条答案已写到 {out}")
-
-
-@app.command()
-def evaluate(
-    predictions: Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="course predict 写出的文件")],
-    reference: Annotated[str, typer.Option(metavar="FIELD", help="标准答案在哪个字段")],
-) -> None:
-    """把答案和标准答案比较：准确率、F1、每类的表和混淆矩阵。"""
-    from course_utils.evaluation.classification import score_file, summary
-
-    result = score_file(predictions, reference)
-    print(summary(result), result.per_class.round(4).to_string(index=False), result.confusion.to_string(), sep="\n\n")
 
 
 def _run(module: str, options: list[str] | None, folder: Path) -> int:

@@ -91,6 +91,10 @@ def progress(folder: Path) -> str:
     """How far a training run has come."""
     from course_utils.training.run import Run
 
+    if (folder / "batch.json").exists():
+        from course_utils.evaluation.batch import progress_line
+
+        return progress_line(folder)
     if not (folder / "config.yaml").exists():
         return "正在进行"
     run = Run(folder)
@@ -103,6 +107,10 @@ def progress(folder: Path) -> str:
 
 
 def _do(job) -> bool:
+    if job.kind == "batch":
+        from course_utils.evaluation.batch import run_batch
+
+        return run_batch(job.folder)
     if job.kind == "compare":
         from course_utils.training.history import run_comparison
 

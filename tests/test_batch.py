@@ -69,6 +69,7 @@ def test_each_model_writes_its_rows_and_a_base_is_loaded_once(trained, tiny_base
         for row, other in zip(found[name], alone, strict=True):
             assert row["scores"] == pytest.approx(other["scores"], abs=1e-5)
     table = batch.progress(tmp_path / "out")
+    assert batch.progress_line(tmp_path / "out") == "全部完成"
     assert table["已完成"].tolist() == [150] * 3 and table["剩余秒数"].tolist() == [0] * 3
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files == {"batch.json", "data.jsonl", "progress.json", "one.jsonl", "two.jsonl", "head.jsonl"}
@@ -99,6 +100,8 @@ def test_a_stop_is_obeyed_and_nothing_is_done_twice(trained, tmp_path):
     (folder / "one.jsonl").write_bytes(b"".join(lines[:70]) + lines[70][:25])
     inode = (folder / "one.jsonl").stat().st_ino
     assert len(ledger.read_lines(folder / "one.jsonl")) == 70
+    (folder / "progress.json").unlink()
+    assert batch.progress_line(folder).endswith("one：70/150 行")
     assert batch.run_batch(folder, lambda line: None) is True
     again = ledger.read_lines(folder / "one.jsonl")
     assert (folder / "one.jsonl").stat().st_ino == inode  # appended to, not written anew
@@ -164,6 +167,7 @@ def endpoint(monkeypatch):
         return SimpleNamespace(choices=[SimpleNamespace(message=SimpleNamespace(content=f" {reply} "))])
 
     client = SimpleNamespace(chat=SimpleNamespace(completions=SimpleNamespace(create=create)))
+    client.with_options = lambda **options: client
     llm = SimpleNamespace(client=lambda *_, **__: client, configured=lambda: True)
     monkeypatch.setitem(sys.modules, "course_utils.llm", llm)
     monkeypatch.setattr(course_utils, "llm", llm, raising=False)

@@ -261,6 +261,16 @@ def test_the_offline_judge_says_what_it_is_and_passes_on_rows_it_has_not_seen():
     assert found.swap_consistency == 1
 
 
+def test_the_offline_judge_goes_by_the_reference_and_not_by_the_style_of_the_set():
+    """With the question and reference of another row there is nothing to judge by: near chance, or it has cheated."""
+    held_out = halves(ROWS)[1]
+    others = held_out[7:] + held_out[:7]
+    said = [
+        text_judge().prefer(asked(other), row["good"], row["bad"]) for row, other in zip(held_out, others, strict=True)
+    ]
+    assert 0.4 < said.count("first") / len(said) < 0.7
+
+
 def test_halves_are_apart_and_alike():
     train, held_out = halves(ROWS)
     assert len(train) + len(held_out) == len(ROWS) and abs(len(train) - len(held_out)) <= 2

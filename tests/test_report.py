@@ -16,8 +16,8 @@ from course_utils.errors import CourseError, DataError
 from course_utils.evaluation import human
 from course_utils.evaluation.agreement import JudgeRefused, calibrate
 from course_utils.evaluation.judge_local import CALIBRATION
-from course_utils.evaluation.report import conclusion, render, write_report
-from course_utils.evaluation.scoring import examples, judge_batch, question_of, score_batch
+from course_utils.evaluation.report import conclusion, examples, render, write_report
+from course_utils.evaluation.scoring import judge_batch, question_of, score_batch
 from course_utils.training.run import fingerprint
 
 ROWS = read_rows(CALIBRATION)[::3]
@@ -76,6 +76,8 @@ def test_text_is_scored_judged_and_compared(free_text):
     assert set(table["模型"]) == {"差模型", "好模型"} and (table["下限"] <= table["分数"]).all()
     line = next(line for line in found.against if line.metric == "ROUGE-L（字）")
     assert line.model == "好模型" and line.wins + line.losses <= len(ROWS)
+    marks = {score.model: score.value for score in found.scores if score.metric.startswith("裁判打分")}
+    assert 1 <= marks["差模型"] < marks["好模型"] <= 5
     (judged,) = found.judged
     assert judged.agreement.passed and judged.verdicts.win_rate > 0.85
     assert found.won("好模型")[0] == 1  # against an empty answer
@@ -159,7 +161,7 @@ def test_the_report_is_one_file_with_everything(free_text, tmp_path):
     assert out.read_text(encoding="utf-8").count("data:image/png;base64,") == 2
     with out.with_suffix(".csv").open(encoding="utf-8-sig", newline="") as file:
         lines = list(csv.DictReader(file))
-    assert {line["指标"] for line in lines} >= {"BLEU-4（字）", "chrF（字符）"} and len(lines) == 22
+    assert {line["指标"] for line in lines} >= {"BLEU-4（字）", "chrF（字符）"} and len(lines) == 24
 
 
 def test_the_report_of_labels(labelled, tmp_path):
