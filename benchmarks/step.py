@@ -8,8 +8,8 @@ import time
 
 from course_utils.measure import PeakMemory
 from course_utils.models.load import fast_bf16, load
-from course_utils.training.config import TrainingConfig
 from course_utils.training.build import prepare_model, quicken_attention
+from course_utils.training.config import TrainingConfig
 from course_utils.training.trainer import head_mask, label_loss  # torch comes after course_utils, which sets it up
 
 import torch  # isort: skip

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from course_utils import cli_data, cli_evaluation, cli_jobs, paths
+from course_utils import cli_data, cli_evaluation, cli_jobs, cli_serving, paths
 from course_utils.errors import ConfigError, CourseError
 
 app = typer.Typer(
@@ -23,7 +23,12 @@ app = typer.Typer(
 
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_jobs.app, name="jobs")
+app.add_typer(cli_serving.service, name="service")
+app.add_typer(cli_serving.app, name="app")
+app.add_typer(cli_serving.key, name="key")
 app.command()(cli_jobs.submit_job)
+app.command()(cli_serving.publish)
+app.command()(cli_serving.serve)
 app.command()(cli_evaluation.batch)
 app.command()(cli_evaluation.evaluate)
 app.command()(cli_evaluation.report)

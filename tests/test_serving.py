@@ -31,6 +31,7 @@ from course_utils.serving.limits import Limits, Refused
 from course_utils.serving.prompts import encode_request, to_record
 from course_utils.serving.publish import publish
 from course_utils.serving.serve import current, is_loopback, serve
+from course_utils.serving.snippets import snippets
 from course_utils.serving.store import Key, Served
 from course_utils.serving.work import Choosing, Writing
 from course_utils.training.config import TrainingConfig
@@ -650,6 +651,23 @@ def test_no_request_that_the_description_allows_or_forbids_breaks_it(published):
         assert {path for path, _ in seen} == set(httpx.get(f"{address}/openapi.json").json()["paths"])
         assert ("/v1/chat/completions", 200) in seen and ("/v1/chat/completions", 422) in seen
         assert all(status < 500 for _, status in seen)
+
+
+def test_the_snippets_run_as_they_are(published, monkeypatch, capsys):
+    import shutil
+    import subprocess
+
+    monkeypatch.setenv("COURSE_KEY", published)
+    with serving() as address:
+        made = snippets("甲", f"{address}/v1", f"{GOOD}'\"")
+        exec(made["Python"])
+        assert capsys.readouterr().out == "积极\n"
+        if shutil.which("curl"):
+            given = subprocess.run(["bash", "-c", made["curl"]], capture_output=True, check=True)
+            assert json.loads(given.stdout)["choices"][0]["message"]["content"] == "积极"
+        if shutil.which("node"):
+            command = ["node", "--input-type=module", "-e", made["JavaScript"]]
+            assert subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout == "积极\n"
 
 
 def test_nobody_else_can_reach_a_server_without_keys(runs):

@@ -1,0 +1,93 @@
+"""Talking to whatever there is: services and their versions, base models as they are, remote models; and votes.
+
+The same question can go to several of them. Local ones answer in this process; no server needs to run.
+"""
+
+import queue
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+from sqlmodel import col, select
+
+from course_utils.errors import ConfigError, CourseError
+from course_utils.models.catalogue import catalogue
+from course_utils.serving import remote, services
+from course_utils.serving.prompts import to_record
+from course_utils.serving.store import Served, Vote, reading, writing
+from course_utils.serving.work import Choosing, Writing
+
+BASE, REMOTE = "基座:", "远程:"
+
+
+def speakers() -> list[str]:
+    """Names for `speak`: 商品分类@1 for every version of a service, 基座:gemma-3-270m, 远程:deepseek."""
+    versions = [f"{found.name}@{version.number}" for found in services.services() for version in found.versions]
+    known = dict.fromkeys(version.base_model for found in services.services() for version in found.versions)
+    bases = dict.fromkeys([*known, next(iter(catalogue()))])
+    return versions + [BASE + name for name in bases] + [REMOTE + found.name for found in remote.remotes()]
+
+
+def speak(
+    speaker: str,
+    messages: Sequence[dict[str, str]],
+    max_tokens: int = 256,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int | None = None,
+) -> Iterator[str]:
+    """The answer of one of `speakers` (or a service's name, for its current version) as it comes.
+
+    Leaving the iterator early stops the model. Raises `CourseError`.
+    """
+    if speaker.startswith(REMOTE):
+        options = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
+        yield from remote.chat(remote.find(speaker.removeprefix(REMOTE)), messages, **options)
+        return
+    if speaker.startswith(BASE):
+        served, instruction, system = Served(speaker.removeprefix(BASE)), "", ""
+    else:
+        _, version = services.asked_for(speaker)
+        served, instruction, system = version.served, version.instruction, version.system
+    record, engine = to_record(messages, instruction, system), _engine()
+    if served.head:
+        work = Choosing(served, record, None)
+    else:
+        ids, room = engine.readers.read(record, served)
+        if room < 1:
+            raise ConfigError(f"对话太长：有 {len(ids)} 个 token，模型看不完。请清空历史，或者缩短问题。")
+        work = Writing(served, ids, min(max_tokens, room), temperature, top_p, seed=seed, streamed=True)
+    pieces: queue.Queue[str | None] = queue.Queue()
+    work.told = pieces.put
+    engine.submit(work)
+    try:
+        while (piece := pieces.get()) is not None:
+            yield piece
+    finally:
+        work.cancelled = True
+    if work.error:
+        raise work.error if isinstance(work.error, CourseError) else CourseError(f"没有答成：{work.error}")
+    if isinstance(work, Choosing):
+        yield work.choice.label
+
+
+def vote(question: str, answers: dict[str, str], winner: str | None, blind: bool = False) -> None:
+    """Keep which answer was liked best. answers: speaker -> text. winner: a speaker; None: none is better."""
+    if winner is not None and winner not in answers:
+        raise ConfigError(f"「{winner}」没有回答这个问题。请从这几个里选：{'、'.join(answers)}。")
+    models = list(answers)
+    number = models.index(winner) if winner is not None else None
+    with writing() as session:
+        session.add(Vote(question=question, models=models, answers=list(answers.values()), winner=number, blind=blind))
+
+
+def votes() -> list[Vote]:
+    """All votes, the newest first."""
+    with reading() as session:
+        return list(session.exec(select(Vote).order_by(col(Vote.id).desc())).all())
+
+
+@cache
+def _engine():
+    from course_utils.serving.engine import Engine
+
+    return Engine()
