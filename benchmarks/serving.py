@@ -67,7 +67,7 @@ def throughput(run: Run, requests: int, tokens: int) -> None:
 
 
 def crossed(count: int) -> None:
-    """Requests in random order to three services on one base, chat, streamed and choose; each answer is known."""
+    """Requests in random order to three services on one base, chat and choose; each answer is known."""
     wanted = tiny_services()
     keys.create_application("benchmark")
     key = keys.create_key("benchmark", list(wanted), per_minute=1_000_000)

@@ -159,6 +159,52 @@ def extract(
             print(f"没有覆盖：{fact.question}　{fact.evidence}")
 
 
+@app.command()
+def augment(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="工作区里的数据集，或者预置数据集")],
+    multiplier: Annotated[int, typer.Option(help="每一行最多新增几行，1 到 10")] = 1,
+    quality: Annotated[str, typer.Option(help="宽松、标准或严格")] = "标准",
+    rows: Annotated[int, typer.Option(metavar="N", help="随机取这么多行；0 就是全部")] = 0,
+    save_as: Annotated[str | None, typer.Option("--name", metavar="NAME", help="保存为；不给就是原来的名字")] = None,
+    use_llm: Annotated[bool, typer.Option("--llm", help="再让 COURSE_LLM_* 指的模型来写；默认离线")] = False,
+) -> None:
+    """把数据集的每一行换几种说法，存成下一个版本；只增强训练集。"""
+    from tqdm import tqdm
+
+    from course_utils import llm
+    from course_utils.data import augment as augmenting
+    from course_utils.data.versions import open_source, save_augmented
+
+    if use_llm:
+        llm.client()  # what is not configured is said before the work
+    source, how = open_source(name), {"multiplier": multiplier, "quality": quality}
+    with tqdm(desc="增强", unit="行", leave=False, delay=0.5) as bar:
+
+        def progress(made: int, wanted: int) -> None:
+            bar.total = wanted
+            bar.update(made - bar.n)
+
+        ask = llm.ask_json if use_llm else None
+        result = augmenting.augment(source.sample(rows), **how, ask=ask, progress=progress)
+    dataset = save_augmented(source, result, save_as or source.name, **how)
+    print(result.summary())
+    print(f"{dataset.name} 第 {dataset.version} 版：{dataset.folder}")
+
+
+@app.command()
+def prompts(
+    category: Annotated[str | None, typer.Option(help="只要这一类，例如 分类")] = None,
+    search: Annotated[str, typer.Option(metavar="WORD", help="只要有这些字的；用空格隔开几个词")] = "",
+) -> None:
+    """列出提示词模板；花括号里是要填的空位。"""
+    from course_utils.data.prompts import templates
+
+    found = templates(category, search)
+    for template in found:
+        print(f"{template.id}　{template.title}（{template.category}）\n{template.instruction}\n")
+    print(f"共 {len(found)} 个模板。")
+
+
 def _read(file: Path) -> list[dict]:
     from tqdm import tqdm
 
