@@ -19,6 +19,7 @@ from course_utils.training.config import TrainingConfig
 from course_utils.widgets.base import Panel, heading, in_workspace, note, table
 from course_utils.widgets.checking import CheckForm
 from course_utils.widgets.mapping import MappingForm
+from course_utils.widgets.pieces import keep_upload, path_in_code
 
 STEPS = ("1 文件", "2 映射", "3 检查", "4 预览", "5 切分与保存")
 FILE, MAPPING, CHECK, PREVIEW, SAVE = range(5)
@@ -120,11 +121,7 @@ class ImportPanel(Panel):
             return
         file = self.upload.value[0]
         with self.working("正在读取……"):
-            folder = paths.workspace() / "uploads"
-            folder.mkdir(exist_ok=True)
-            path = folder / Path(file.name).name
-            path.write_bytes(file.content)
-            self.where.value = str(path)
+            self.where.value = str(keep_upload(file))
             self.read()
         self.upload.value = ()  # the bytes are on disk; here they would stay in memory and in the page
 
@@ -204,7 +201,7 @@ from course_utils.data.records import to_records
 from course_utils.models.load import load_tokenizer
 from course_utils.models.preview import preview
 
-path = {_in_code(path)}
+path = {path_in_code(path)}
 rows = read_rows(path)
 mapping = {chosen}
 print(check(rows, mapping).summary())
@@ -221,13 +218,6 @@ print(parts.summary())"""
         shown = {"检查": self.doctor.problems, "预览": self.seen}
         parts = [heading(title) + widget.value for title, widget in shown.items() if widget.value]
         return "".join([self.first_rows.value, *parts, self.sizes.value, self.message.value])
-
-
-def _in_code(path: Path) -> str:
-    """How code names the file, wherever the workspace lies."""
-    if path.is_relative_to(paths.workspace()):
-        return f"paths.workspace() / {path.relative_to(paths.workspace()).as_posix()!r}"
-    return repr(str(path))
 
 
 def _files() -> tuple[str, ...]:
