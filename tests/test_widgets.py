@@ -150,3 +150,13 @@ def test_an_unexpected_error_is_one_message_and_goes_on_to_the_log():
 def test_a_table_escapes_and_shortens():
     shown = table([{"a": "<b>" + "长" * 300}])
     assert "&lt;b&gt;" in shown and "长" * 157 + "……" in shown and "长" * 158 not in shown
+
+
+def test_hiding_the_choice_of_a_split_hides_nothing_else():
+    from course_utils.widgets.studio import StudioPanel
+
+    panel = StudioPanel(data="legal_qa")
+    assert panel.split.layout.display == "none"
+    assert not panel.data.layout.display and not panel.name.layout.display
+    panel.data.value = "product_classification"
+    assert panel.split.layout.display == ""

@@ -120,7 +120,7 @@ def work(number: int, do: Callable[[Job], bool]) -> None:
         _update(number, state=RUNNING, started=time.time())
         try:
             finished = do(job(number))
-            _end(number, DONE if finished else STOPPED, "" if finished else "停在最近的检查点，可以继续。")
+            _end(number, DONE if finished else STOPPED, "" if finished else "停下了，做完的都在，可以继续。")
         except CourseError as error:
             _end(number, FAILED, str(error))
             raise

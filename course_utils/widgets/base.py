@@ -118,7 +118,7 @@ class Panel:
 
 
 def table(rows: pd.DataFrame | list[dict], longest: int = 160) -> str:
-    """An HTML table; a text is cut after `longest` characters."""
+    """An HTML table; a text is cut after `longest` characters, and its line breaks are kept."""
     frame = pd.DataFrame(rows).map(lambda value: _shortened(value, longest))
     with pd.option_context("display.max_colwidth", None):
         return f'<div class="course-scroll">{frame.to_html(index=False, border=0, classes="course-table")}</div>'

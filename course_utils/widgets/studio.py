@@ -15,7 +15,11 @@ from course_utils.widgets.settings import SettingsForm
 
 STEPS = ("1 数据", "2 设置", "3 估算与提交")
 LABEL = {"description_width": "9em"}
-WIDE = widgets.Layout(width="420px")
+
+
+def wide() -> widgets.Layout:
+    """A layout of its own for each control: one is hidden without the others."""
+    return widgets.Layout(width="420px")
 
 
 def studio_panel(**values) -> None:
@@ -32,9 +36,9 @@ class StudioPanel(Panel):
         self.job = None
         names = [(f"预置：{card.title}", name) for name, card in presets.catalogue().items()]
         names += [(f"我的：{name}", name) for name in store.names()]
-        self.data = widgets.Dropdown(options=names, description="数据集", style=LABEL, layout=WIDE)
+        self.data = widgets.Dropdown(options=names, description="数据集", style=LABEL, layout=wide())
         self.split = widgets.Dropdown(
-            options=[("随机切分", "random"), ("较难的切分", "harder")], description="切分", style=LABEL, layout=WIDE
+            options=[("随机切分", "random"), ("较难的切分", "harder")], description="切分", style=LABEL, layout=wide()
         )
         self.shares = [
             widgets.BoundedIntText(share, min=0, max=100, step=5, description=f"{title} %", style=LABEL)
@@ -47,7 +51,7 @@ class StudioPanel(Panel):
         self.seen = widgets.HTML()
         look = self.button("看看数据", self.look, "正在读取和切分……")
         self.settings = SettingsForm(self._changed)
-        self.name = widgets.Text("我的训练", description="这次训练的名字", style=LABEL, layout=WIDE)
+        self.name = widgets.Text("我的训练", description="这次训练的名字", style=LABEL, layout=wide())
         self.recipe_text = widgets.HTML()
         weigh = self.button("估算", self.estimate, "正在试算几步，约半分钟……")
         submit = self.button("提交训练", self.submit, "正在提交……", "primary")
