@@ -127,6 +127,8 @@ def merge(folder: str | Path, others: Iterable[str | Path]) -> int:
 
 def tally(folder: str | Path) -> Tally:
     """Open the key and count. Raises `DataError` when nobody has rated yet."""
+    if not (Path(folder) / "key.json").exists():
+        raise DataError(f"{folder} 里没有评分表。请先用 make_sheet 建一张。")
     key = json.loads((Path(folder) / "key.json").read_text(encoding="utf-8"))
     table = ratings(folder)
     if table.empty:

@@ -6,6 +6,7 @@ The same question can go to several of them. Local ones answer in this process; 
 import queue
 from collections.abc import Iterator, Sequence
 from functools import cache
+from threading import Lock
 
 from sqlmodel import col, select
 
@@ -17,6 +18,7 @@ from course_utils.serving.store import Served, Vote, reading, writing
 from course_utils.serving.work import Choosing, Writing
 
 BASE, REMOTE = "基座:", "远程:"
+_FIRST = Lock()
 
 
 def speakers() -> list[str]:
@@ -86,8 +88,14 @@ def votes() -> list[Vote]:
         return list(session.exec(select(Vote).order_by(col(Vote.id).desc())).all())
 
 
-@cache
 def _engine():
+    """The one engine of this process. Several threads may ask at once, and the first imports torch for all of them."""
+    with _FIRST:
+        return _only_engine()
+
+
+@cache
+def _only_engine():
     from course_utils.serving.engine import Engine
 
     return Engine()

@@ -11,9 +11,9 @@ from course_utils.data.augment_checks import QUALITIES
 from course_utils.data.augment_ops import OPERATORS
 from course_utils.data.versions import Source, open_source, save_augmented
 from course_utils.errors import ConfigError
-from course_utils.widgets.base import Panel, heading, in_workspace, note, table
+from course_utils.widgets.base import Panel, heading, html_table, in_workspace, note, table
 from course_utils.widgets.one_row import OneRow
-from course_utils.widgets.pieces import LongWork, aligned, beside, data_choice, html_table
+from course_utils.widgets.pieces import LongWork, aligned, beside, data_choice
 
 STEPS = BATCH, SINGLE = ("批量增强", "单条在线")
 WIDE = widgets.Layout(width="420px")

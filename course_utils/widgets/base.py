@@ -118,10 +118,30 @@ class Panel:
 
 
 def table(rows: pd.DataFrame | list[dict], longest: int = 160) -> str:
-    """An HTML table; a text is cut after `longest` characters, and its line breaks are kept."""
-    frame = pd.DataFrame(rows).map(lambda value: _shortened(value, longest))
-    with pd.option_context("display.max_colwidth", None):
-        return f'<div class="course-scroll">{frame.to_html(index=False, border=0, classes="course-table")}</div>'
+    """An HTML table; a text is cut after `longest` characters, and its lines stay lines."""
+    lines = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
+    columns = list(dict.fromkeys(str(name) for line in lines for name in line))
+    plain_lines = [{str(name): value for name, value in line.items()} for line in lines]
+    return html_table(
+        [{html.escape(name): cell(line.get(name, ""), longest) for name in columns} for line in plain_lines]
+    )
+
+
+def cell(value, longest: int = 160) -> str:
+    """A text as HTML, cut after `longest` characters; its lines stay lines, blank ones go."""
+    text = str(value)
+    text = text[:longest] + "……" if len(text) > longest else text
+    return re.sub(r"\s*\n\s*", "<br>", html.escape(text))
+
+
+def html_table(lines: list[dict[str, str]]) -> str:
+    """A table whose cells are HTML already."""
+    if not lines:
+        return ""
+    head = "".join(f"<th>{name}</th>" for name in lines[0])
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line.values())}</tr>" for line in lines)
+    table = f'<table class="course-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div class="course-scroll">{table}</div>'
 
 
 def facts(pairs: dict[str, str]) -> str:
@@ -161,8 +181,3 @@ def plain(result: str) -> str:
 
 def _listing(code: str) -> str:
     return f'<pre class="course-code">{html.escape(code)}</pre>'
-
-
-def _shortened(value, longest: int):
-    text = str(value)
-    return text[:longest] + "……" if len(text) > longest else text

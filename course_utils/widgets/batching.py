@@ -17,9 +17,9 @@ from course_utils.models.catalogue import catalogue
 from course_utils.training import jobs
 from course_utils.training.history import find_run, runs
 from course_utils.training.recipe import parse_recipe
-from course_utils.widgets.base import Panel, facts, heading, note
+from course_utils.widgets.base import Panel, cell, facts, heading, html_table, note
 from course_utils.widgets.batch_choice import LABEL, WIDE, batch_choice, renew_choice
-from course_utils.widgets.pieces import aligned, cell, html_table, path_in_code
+from course_utils.widgets.pieces import aligned, path_in_code
 
 EVERY = 2  # seconds between two looks
 PAGE = 10  # rows of answers at once

@@ -14,9 +14,9 @@ from course_utils.data.extract_llm import extract_llm
 from course_utils.data.outline import Document
 from course_utils.data.versions import save_pairs
 from course_utils.errors import ConfigError, DataError
-from course_utils.widgets.base import Panel, heading, in_workspace, note, table
+from course_utils.widgets.base import Panel, cell, heading, html_table, in_workspace, note, table
 from course_utils.widgets.pairs import PairList
-from course_utils.widgets.pieces import LongWork, cell, html_table, keep_upload, path_in_code
+from course_utils.widgets.pieces import LongWork, keep_upload, path_in_code
 
 STEPS = ("1 文档与分段", "2 抽取与核对", "3 保存")
 SUFFIXES = (".txt", ".md", ".html", ".htm", ".docx", ".pdf")

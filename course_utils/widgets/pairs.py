@@ -7,8 +7,8 @@ import ipywidgets as widgets
 
 from course_utils.data.extract import Pair
 from course_utils.data.outline import Document
-from course_utils.widgets.base import note
-from course_utils.widgets.pieces import FOUND, cell, html_table
+from course_utils.widgets.base import cell, html_table, note
+from course_utils.widgets.pieces import FOUND
 
 PAGE = 6  # pairs at once: each is two widgets
 AROUND = 28  # characters of the text on either side

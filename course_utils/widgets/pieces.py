@@ -1,6 +1,5 @@
 """What several panels share: long work with a stop button, the choice of a data set, an upload, a marked difference."""
 
-import html
 import re
 import threading
 from collections.abc import Callable
@@ -117,20 +116,3 @@ def beside(before: str, after: str) -> tuple[str, str]:
         painted(re.sub("<ins>.*?</ins>", "", difference, flags=re.DOTALL)),
         painted(re.sub("<del>.*?</del>", "", difference, flags=re.DOTALL)),
     )
-
-
-def cell(value, longest: int = 160) -> str:
-    """A text as HTML, cut after `longest` characters; its lines stay lines, blank ones go."""
-    text = str(value)
-    text = text[:longest] + "……" if len(text) > longest else text
-    return re.sub(r"\s*\n\s*", "<br>", html.escape(text))
-
-
-def html_table(lines: list[dict[str, str]]) -> str:
-    """A table whose cells are HTML already."""
-    if not lines:
-        return ""
-    head = "".join(f"<th>{name}</th>" for name in lines[0])
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line.values())}</tr>" for line in lines)
-    table = f'<table class="course-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return f'<div class="course-scroll">{table}</div>'

@@ -8,8 +8,8 @@ from course_utils.data import prompts
 from course_utils.data.prompts import SLOT, Template
 from course_utils.data.versions import Source, open_source, save_prompted
 from course_utils.errors import ConfigError
-from course_utils.widgets.base import Panel, facts, heading, in_workspace, note
-from course_utils.widgets.pieces import FOUND, cell, data_choice, html_table
+from course_utils.widgets.base import Panel, cell, facts, heading, html_table, in_workspace, note
+from course_utils.widgets.pieces import FOUND, data_choice
 from course_utils.widgets.slots import SlotForm
 from course_utils.widgets.versus import Versus
 

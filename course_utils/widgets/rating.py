@@ -8,9 +8,9 @@ from course_utils.data.records import sources
 from course_utils.errors import ConfigError
 from course_utils.evaluation.batch import answers, read_work
 from course_utils.evaluation.human import make_sheet, merge, rate, ratings, sheet, tally
-from course_utils.widgets.base import Panel, facts, heading, in_workspace, note, table
+from course_utils.widgets.base import Panel, cell, facts, heading, in_workspace, note, table
 from course_utils.widgets.batch_choice import LABEL, WIDE, batch_choice, renew_choice
-from course_utils.widgets.pieces import aligned, cell, path_in_code
+from course_utils.widgets.pieces import aligned, path_in_code
 
 STEPS = ("1 评分", "2 结果")
 KEYS = {"1": "左", "2": "平", "3": "右"}

@@ -7,8 +7,8 @@ from course_utils.data.prompts import ROWS, Template
 from course_utils.data.records import Record, to_records
 from course_utils.data.versions import Source
 from course_utils.errors import ConfigError
-from course_utils.widgets.base import Panel, heading, note
-from course_utils.widgets.pieces import LongWork, cell, html_table
+from course_utils.widgets.base import Panel, cell, heading, html_table, note
+from course_utils.widgets.pieces import LongWork
 from course_utils.widgets.slots import SlotForm
 
 WIDE = widgets.Layout(width="420px")
