@@ -160,3 +160,22 @@ def test_hiding_the_choice_of_a_split_hides_nothing_else():
     assert not panel.data.layout.display and not panel.name.layout.display
     panel.data.value = "product_classification"
     assert panel.split.layout.display == ""
+
+
+def test_a_file_with_its_mapping_is_trained_on_as_it_is(tmp_path):
+    from course_utils.training.recipe import parse_recipe
+    from course_utils.widgets.studio import FILE, StudioPanel
+
+    file = tmp_path / "评论.csv"
+    file.write_text("text,情感\n" + "".join(f"这家店第{i}次来了,{'积极' if i % 2 else '消极'}\n" for i in range(20)))
+    panel = StudioPanel()
+    panel.data.value = FILE
+    assert not panel.file_choice.layout.display
+    panel.file.value = str(file)
+    panel.read()
+    panel.mapping.constants["instruction"].value = "判断情感"
+    assert panel.recipe["map"] == {"text": "input", "情感": "output"}
+    _, data, _ = parse_recipe(panel.recipe)
+    assert sum(map(len, data.values())) == 20 and data["train"][0].instruction == "判断情感"
+    panel.mapping.columns["output"].value = "text"
+    assert "选了两次" in message(panel)

@@ -1,18 +1,23 @@
 """The panel that fine-tunes: choose the data, set the knobs, see the cost, submit."""
 
+from pathlib import Path
 from pprint import pformat
 
 import ipywidgets as widgets
 import yaml
 
 from course_utils.data import presets, store
+from course_utils.data.formats import read_rows
+from course_utils.data.mapping import suggest
 from course_utils.data.split import TITLES
 from course_utils.errors import ConfigError
 from course_utils.training.config import TrainingConfig
 from course_utils.training.recipe import parse_recipe
 from course_utils.widgets.base import Panel, heading, note, table
+from course_utils.widgets.mapping import MappingForm
 from course_utils.widgets.settings import SettingsForm
 
+FILE = "file:"  # no data set can have this name
 STEPS = ("1 数据", "2 设置", "3 估算与提交")
 LABEL = {"description_width": "9em"}
 
@@ -35,11 +40,15 @@ class StudioPanel(Panel):
         super().__init__()
         self.job = None
         names = [(f"预置：{card.title}", name) for name, card in presets.catalogue().items()]
-        names += [(f"我的：{name}", name) for name in store.names()]
+        names += [(f"我的：{name}", name) for name in store.names()] + [("一个文件（在下面写路径和映射）", FILE)]
         self.data = widgets.Dropdown(options=names, description="数据集", style=LABEL, layout=wide())
         self.split = widgets.Dropdown(
             options=[("随机切分", "random"), ("较难的切分", "harder")], description="切分", style=LABEL, layout=wide()
         )
+        self.file = widgets.Text(placeholder="例如 评论.csv", description="文件", style=LABEL, layout=wide())
+        read = self.button("读取列名", self.read, "正在读取……")
+        self.mapping = MappingForm(self._changed)
+        self.file_choice = widgets.VBox([widgets.HBox([self.file, read]), self.mapping.view])
         self.shares = [
             widgets.BoundedIntText(share, min=0, max=100, step=5, description=f"{title} %", style=LABEL)
             for title, share in zip(TITLES.values(), (70, 15, 15), strict=True)
@@ -58,14 +67,14 @@ class StudioPanel(Panel):
         shares_row = widgets.HBox(self.shares)
         zero = widgets.HTML(note("0 就是全部。先用几百行走通，再用全部。"))
         pages = [
-            [self.data, self.split, shares_row, widgets.HBox([self.rows, zero]), look, self.seen],
+            [self.data, self.file_choice, self.split, shares_row, widgets.HBox([self.rows, zero]), look, self.seen],
             [self.settings.view],
             [self.name, widgets.HBox([weigh, submit]), self.recipe_text],
         ]
         self.steps = widgets.Tab([widgets.VBox(page) for page in pages], titles=STEPS)
         self.body.children = [self.steps]
         self._begin(values)
-        for control in (self.data, self.split, *self.shares, self.rows, self.name):
+        for control in (self.data, self.file, self.split, *self.shares, self.rows, self.name):
             control.observe(lambda _: self._changed(), "value")
         self._changed()
 
@@ -79,6 +88,9 @@ class StudioPanel(Panel):
     def recipe(self) -> dict:
         """What the controls say, as the keys of a YAML recipe."""
         found = {"name": self.name.value.strip(), "data": self.data.value}
+        if self.data.value == FILE:
+            mapping = self.mapping.mapping
+            found |= {"data": self.file.value.strip(), "map": mapping.columns, "constants": mapping.constants}
         if self.split.value != "random":
             found["split"] = self.split.value
         shares = [control.value / 100 for control in self.shares]
@@ -92,16 +104,28 @@ class StudioPanel(Panel):
         """Show the recipe, or what is wrong with the settings."""
         preset = presets.catalogue().get(self.data.value)
         self.split.layout.display = "" if preset and preset.harder else "none"
+        self.file_choice.layout.display = "" if self.data.value == FILE else "none"
         try:
             self.settings.config  # noqa: B018, it raises
+            self.recipe  # noqa: B018, likewise
             self.clear()
         except ConfigError as error:
             self.say(str(error), "wrong")
+            return
         text = yaml.safe_dump(self.recipe, allow_unicode=True, sort_keys=False)
         self.recipe_text.value = heading("这次训练的配置（可以存成 run.yaml，用 course submit-job 提交）") + (
             f'<pre class="course-code">{text}</pre>'
         )
         self.renew()
+
+    def read(self) -> None:
+        """Read the file's columns and guess their mapping."""
+        path = Path(self.file.value.strip())
+        if not self.file.value.strip():
+            raise ConfigError("还没有文件。请写出它的路径，例如 评论.csv。")
+        rows = read_rows(path)
+        self.mapping.show(suggest(rows), rows)
+        self.say(f"{path.name} 有 {len(rows):,} 行；映射已经按列名猜好，请核对。")
 
     def look(self) -> None:
         """Read and split the data, show sizes and a few rows."""
@@ -125,11 +149,15 @@ class StudioPanel(Panel):
         self.say(f"已提交：第 {self.job.number} 号任务「{self.job.name}」。用 watch_panel() 看它的进度。")
 
     def code(self) -> str:
+        try:
+            recipe = pformat(self.recipe, sort_dicts=False, width=88)
+        except ConfigError:  # a mapping that is not finished yet
+            recipe = "{'data': ……}"
         return (
             "from course_utils.training.estimate import estimate\n"
             "from course_utils.training.jobs import submit_training\n"
             "from course_utils.training.recipe import parse_recipe\n\n"
-            f"recipe = {pformat(self.recipe, sort_dicts=False, width=88)}\n"
+            f"recipe = {recipe}\n"
             "config, data, name = parse_recipe(recipe)\n"
             "print(estimate(config, data).summary())\n"
             "job = submit_training(config, data, name)"
