@@ -75,13 +75,13 @@ def test_a_killed_job_is_not_called_running_for_ever(config, tiny_data):
 
 
 def test_it_outlives_the_process_that_submitted_it(config, tiny_data):
-    """The submitter gets a hang-up for its whole group, as when a terminal or JupyterLab is closed."""
+    """The submitter and its whole group are killed, harder than when a terminal or JupyterLab is closed."""
     run = Run.create(config, tiny_data, "活着")
     code = f"from course_utils.training import jobs; print(jobs.submit('train', __import__('pathlib').Path({str(run.folder)!r})).number, flush=True); import time; time.sleep(99)"
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True)
     number = int(parent.stdout.readline())
     wait(number, jobs.RUNNING, also=trained)
-    os.killpg(parent.pid, signal.SIGHUP)
+    os.killpg(parent.pid, signal.SIGKILL)
     parent.wait()
     seen = Run(run.folder).metrics[-1]["step"]
     wait(number, jobs.RUNNING, also=lambda job: Run(job.folder).metrics[-1]["step"] > seen + 2)

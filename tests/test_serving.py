@@ -580,6 +580,15 @@ def test_clients_that_hang_are_let_go_and_others_are_answered(published, monkeyp
         assert half_body.recv(1000).startswith(b"HTTP/1.1 408")
 
 
+def left_early(address, body, headers) -> bool:
+    """Whether the client gave up before the answer was whole; on a fast machine the answer may be there first."""
+    try:
+        httpx.post(f"{address}/v1/chat/completions", json=body, headers=headers, timeout=0.01)
+    except httpx.TimeoutException:
+        return True
+    return False
+
+
 def test_a_client_that_leaves_frees_its_place(tiny_base, runs):
     publish(runs["丙"], "丙", silent)
     keys.create_application("应用")
@@ -589,10 +598,7 @@ def test_a_client_that_leaves_frees_its_place(tiny_base, runs):
     with serving(engine) as address:
         headers = {"Authorization": f"Bearer {secret}"}
         for stream in (True, False):
-            with pytest.raises(httpx.TimeoutException):
-                httpx.post(
-                    f"{address}/v1/chat/completions", json=body | {"stream": stream}, headers=headers, timeout=0.02
-                )
+            assert any(left_early(address, body | {"stream": stream}, headers) for _ in range(40))
             deadline = time.monotonic() + 20
             while time.monotonic() < deadline:
                 given = httpx.post(
