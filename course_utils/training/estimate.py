@@ -16,10 +16,11 @@ import psutil
 from course_utils.data.records import Record, write_jsonl
 from course_utils.errors import ConfigError, CourseError
 from course_utils.models.catalogue import catalogue
+from course_utils.training.build import in_precision
 from course_utils.training.config import TrainingConfig
 from course_utils.training.run import Run, check_parts
 
-QUANTILES = (1.0, 1.0, 0.75, 0.5, 0.5, 0.25)  # of the rows' lengths: the batches that are tried, the first uncounted
+QUANTILES = (1.0, 0.75, 0.5, 0.25)  # of the rows' lengths: the batches that are tried, each twice
 SPARE_MB = 500  # that the rest of the machine wants to keep
 
 
@@ -127,44 +128,55 @@ def measure(folder: Path) -> dict:
         trainer, _ = build(Run(folder), lambda text: None)
         loading = time.perf_counter() - start
         rows, size = sorted(trainer.train_dataset, key=lambda row: len(row.input_ids)), trainer.args.train_batch_size
-        seconds, tokens = [], []
+        first, seconds, tokens = [], [], []  # a batch of a new length first compiles its kernels
         for quantile in QUANTILES:
             end = max(min(size, len(rows)), ceil(quantile * len(rows)))
             inputs = trainer.data_collator(rows[end - min(size, len(rows)) : end])
-            began = time.perf_counter()
-            _step(trainer, inputs)
-            seconds.append(time.perf_counter() - began)
+            first.append(_step(trainer, inputs))
+            seconds.append(min(_step(trainer, inputs), first[-1]))
             tokens.append(inputs["input_ids"].numel())
-        began = time.perf_counter()
-        few = trainer.eval_dataset[: 4 * size]
-        trainer.evaluation_loop(trainer.get_eval_dataloader(few), "try", prediction_loss_only=True)
-        per_row = (time.perf_counter() - began) / len(few)
-        began = time.perf_counter()
-        exam = trainer.exam
+        few, exam = trainer.eval_dataset[: 4 * size], trainer.exam
         exam.records = exam.records[: 2 * size]
-        exam(trainer.model, 0)
-        examining = (time.perf_counter() - began) / max(1, len(exam.records))
-    slope, level = _line(tokens[1:], seconds[1:])
+
+        def check() -> None:
+            trainer.evaluation_loop(trainer.get_eval_dataloader(few), "try", prediction_loss_only=True)
+
+        per_row = _again(check) / len(few)
+        showing = _again(lambda: exam(trainer.model, 0, score=False))
+        scoring = max(0.0, _again(lambda: exam(trainer.model, 0)) - showing) / max(1, len(exam.records))
+    slope, level = _line(tokens, seconds)
     widths = [trainer.data_collator.width(len(row.input_ids)) for row in rows]
     steps = trainer.args.max_steps
     training = steps * (level + slope * size * float(np.mean(widths)))
-    compiling = max(0.0, seconds[0] - seconds[1]) * len(set(widths))
-    checks = ceil(steps / trainer.args.eval_steps) * len(trainer.eval_dataset) * (per_row + examining)
+    extra = [once - again for once, again in zip(first, seconds, strict=True)]
+    compiling = extra[0] + float(np.median(extra[1:])) * len(set(widths))  # the very first step also sets up
+    checks = ceil(steps / trainer.args.eval_steps) * (showing + len(trainer.eval_dataset) * (per_row + scoring))
     return {
         "memory_mb": int(peak.mb),
         "minutes": (loading + training + compiling + checks) / 60,
         "steps": steps,
-        "step_seconds": float(np.median(seconds[1:])),
+        "step_seconds": float(np.median(seconds)),
     }
 
 
-def _step(trainer, inputs) -> None:
-    """One optimizer step, so that the optimizer's memory is there as well."""
+def _step(trainer, inputs) -> float:
+    """Seconds of one optimizer step: with it, so that the optimizer's memory is there as well."""
+    began = time.perf_counter()
     if trainer.optimizer is None:
         trainer.create_optimizer_and_scheduler(num_training_steps=1000)
-    trainer.training_step(trainer.model, inputs)
+    with in_precision(trainer.model, trainer.exam.config):
+        trainer.training_step(trainer.model, inputs)
     trainer.optimizer.step()
     trainer.optimizer.zero_grad()
+    return time.perf_counter() - began
+
+
+def _again(work: Callable[[], None]) -> float:
+    """Seconds of the second time: the first compiles its kernels."""
+    work()
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def _line(x: list[float], y: list[float]) -> tuple[float, float]:
