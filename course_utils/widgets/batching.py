@@ -2,6 +2,7 @@
 
 import re
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -28,21 +29,25 @@ AUTO, CHOOSE, FREE = "auto", "choose", "free"
 NARROW = {"width": "220px"}
 
 
-def batch_panel() -> None:
-    """Show the panel that lets several models answer the same rows."""
-    BatchPanel().show()
+def batch_panel(**values) -> None:
+    """Show the panel that lets several models answer the same rows. values: as for `BatchPanel`."""
+    BatchPanel(**values).show()
 
 
 class BatchPanel(Panel):
     title = "批量推理"
     purpose = "让几个模型回答同样的题目。提交以后在后台排队，关掉网页也不会停；停了可以接着做，答过的不用重答。"
 
-    def __init__(self):
+    def __init__(self, models: Sequence[str] = (), run: str | None = None, rows: int = 0, name: str = "评测"):
+        """To begin with: models that are chosen, the run whose test part is asked, at most how many rows, a name."""
         super().__init__()
         self.drawn = None
         pages = [self._choice_page(), self._answers_page()]
         self.steps = widgets.Tab([widgets.VBox(page) for page in pages], titles=STEPS)
         self.body.children = [self.steps]
+        self.models.value, self.rows.value, self.name.value = tuple(models), rows, name
+        if run:
+            self.data.value = ("run", run)
         for control in (self.data, self.way):
             control.observe(lambda _: self._fit(), "value")
         for control in (self.models, self.others, self.data, self.split, self.file, self.question, self.answer,
@@ -93,7 +98,7 @@ class BatchPanel(Panel):
         self.way = _control(widgets.Dropdown, "怎样回答", options=ways)
         self.labels = _control(widgets.Text, "标签", placeholder="用逗号隔开")
         self.tokens = _control(widgets.BoundedIntText, "最多几个 token", NARROW, value=256, min=1, max=4096)
-        self.name = _control(widgets.Text, "名字", value="评测")
+        self.name = _control(widgets.Text, "名字")
         submit = self.button("提交", self.submit, "正在检查数据，提交……", "primary")
         return [
             self.models, self.others, widgets.HTML(note(advice)), self.data, self.split, self.caution, self.file_box,
