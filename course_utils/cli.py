@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from course_utils import cli_data, cli_evaluation, cli_jobs, cli_serving, paths
+from course_utils import cli_data, cli_evaluation, cli_jobs, cli_kit, cli_serving, paths
 from course_utils.errors import ConfigError, CourseError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_jobs.app, name="jobs")
+app.add_typer(cli_kit.app, name="kit")
 app.add_typer(cli_serving.service, name="service")
 app.add_typer(cli_serving.app, name="app")
 app.add_typer(cli_serving.key, name="key")
@@ -93,13 +94,13 @@ def predict(
     data: Annotated[Path, typer.Option(metavar="FILE", help="jsonl、json 或 csv，每行一条")],
     out: Annotated[Path, typer.Option(metavar="FILE.jsonl", help="写到哪里")],
     run: Annotated[Path | None, typer.Option(metavar="DIR", help="训练文件夹")] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="基座模型")] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="基座模型，或者登记过的远程模型")] = None,
     mapping: Annotated[list[str] | None, typer.Option("--map", metavar="列=字段", help="例如 text=input")] = None,
     labels: Annotated[str | None, typer.Option(help="用逗号隔开；给了就从中选，例如 积极,消极")] = None,
     instruction: Annotated[str | None, typer.Option(help="每行同样的指令；不给就用训练时的指令")] = None,
 ) -> None:
-    """用训练好的模型或基座模型给一个文件的每一行写出答案。"""
-    from course_utils.inference.predict import predict_file
+    """用训练好的、基座或远程模型给一个文件的每一行写出答案。"""
+    from course_utils.evaluation.answering import predict_file
 
     if (run is None) == (model is None):
         raise ConfigError("请用 --run 给一个训练文件夹，或者用 --model 给一个基座模型，二者选一。")

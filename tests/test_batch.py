@@ -9,8 +9,10 @@ import pytest
 import yaml
 
 from course_utils.data.records import Record, write_jsonl
-from course_utils.errors import ConfigError, DataError
+from course_utils.errors import ConfigError, CourseError, DataError
 from course_utils.evaluation import batch, ledger, models
+from course_utils.evaluation.answering import predict_file
+from course_utils.models import remote
 from course_utils.training.config import TrainingConfig
 from course_utils.training.run import Run
 from course_utils.training.train import train
@@ -155,8 +157,6 @@ def endpoint(monkeypatch):
     """A fake OpenAI client; `replies`: prompt -> text, or an exception."""
     from types import SimpleNamespace
 
-    import course_utils
-
     replies, asked = {}, []
 
     def create(model, messages, **options):
@@ -167,11 +167,9 @@ def endpoint(monkeypatch):
         return SimpleNamespace(choices=[SimpleNamespace(message=SimpleNamespace(content=f" {reply} "))])
 
     client = SimpleNamespace(chat=SimpleNamespace(completions=SimpleNamespace(create=create)))
-    client.with_options = lambda **options: client
-    llm = SimpleNamespace(client=lambda *_, **__: client, configured=lambda: True)
-    monkeypatch.setitem(sys.modules, "course_utils.llm", llm)
-    monkeypatch.setattr(course_utils, "llm", llm, raising=False)
-    monkeypatch.setenv("COURSE_LLM_MODEL", "big")
+    monkeypatch.setattr(remote, "client", lambda *_: client)
+    for name, value in {"BASE_URL": "http://x/v1", "API_KEY": "sk", "MODEL": "big"}.items():
+        monkeypatch.setenv(f"COURSE_LLM_{name}", value)
     return replies, asked
 
 
@@ -187,7 +185,7 @@ def test_a_remote_model_answers_in_order_and_a_refusal_is_marked(endpoint, tmp_p
     assert [row["prediction"] for row in found] == ["答一", "好的", None]
     assert "filtered" in found[2]["error"]
     assert {model for model, _, _ in asked} == {"big"} and asked[0][1] == [{"role": "user", "content": "问\n一"}]
-    assert models.find_source("remote:").remote == "big"
+    assert models.find_source("remote:").remote.model == "big"
 
 
 def test_an_endpoint_that_is_gone_stops_the_batch_and_keeps_the_rows(endpoint, tmp_path):
@@ -197,11 +195,28 @@ def test_an_endpoint_that_is_gone_stops_the_batch_and_keeps_the_rows(endpoint, t
     replies, _ = endpoint
     rows = [{"instruction": f"问{i}"} for i in range(70)]
     replies["问69"] = openai.APIConnectionError(request=httpx.Request("POST", "http://x"))
-    with pytest.raises(ConfigError, match=r"没有回应.*接着做"):
+    with pytest.raises(CourseError, match=r"连不上远程模型「big」.*接着做"):
         batch.batch_predict(["remote:big"], rows, tmp_path, log=lambda line: None)
     assert batch.progress(tmp_path)["已完成"].tolist() == [models.CHUNK]
     replies.clear()
     assert len(batch.batch_predict(["remote:big"], rows, tmp_path, log=lambda line: None)["remote:big"]) == 70
+
+
+def test_a_registered_model_is_asked_by_its_name_and_told_the_labels(endpoint, tmp_path):
+    _, asked = endpoint
+    remote.register("同学", "http://y/v1", "大的")
+    for name in ("同学", "远程:同学", "remote:同学"):
+        assert models.find_source(name).remote == remote.find("同学")
+    rows = [{"instruction": "判断", "input": "书", "system": "你是书店"}]
+    found = batch.batch_predict(["同学"], rows, tmp_path / "out", ["好的", "坏的"], log=lambda line: None)
+    assert found["同学"] == [rows[0] | {"prediction": "好的"}]
+    system = {"role": "system", "content": "你是书店\n只回答其中一个，不要别的字：好的、坏的"}
+    assert asked == [("大的", [system, {"role": "user", "content": "判断\n书"}], {"max_tokens": 256, "temperature": 0})]
+    work = batch.read_work(tmp_path / "out")["models"]["同学"]
+    assert work["kind"] == "remote" and models.find_source(work["find"]).remote.base_url == "http://y/v1"
+    write_jsonl(rows, tmp_path / "in.jsonl")
+    assert predict_file(tmp_path / "in.jsonl", tmp_path / "file.jsonl", "同学", {}) == 1
+    assert ledger.read_lines(tmp_path / "file.jsonl") == [rows[0] | {"prediction": "好的"}]
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_the_data_of_a_recipe(recipe):
         ({"map": {"text": "输入"}}, ["没有叫「输入」的字段"]),
         ({"map": {"text": "input"}}, ["第 1 行缺少答案"]),
         ({"name": "a/b"}, ["name", "a/b"]),
-        ({"base_model": "gpt-9"}, ["没有叫「gpt-9」的基座模型", "gemma-3-270m"]),
+        ({"base_model": "gpt-9"}, ["没有叫「gpt-9」的模型", "gemma-3-270m"]),
         ({"rows": 0}, ["rows", "不能小于 1"]),
     ],
 )
@@ -178,7 +178,7 @@ def test_mistakes_in_the_words_of_a_command(course, tmp_path, tiny_base):
     fails(course(*predict), "二者选一")
     fails(course(*predict, "--run", tmp_path, "--model", tiny_base), "二者选一", "--run", "--model")
     fails(course(*predict, "--run", tmp_path), "不是一次训练的文件夹")
-    fails(course(*predict, "--model", "gpt-9", "--map", "text=input"), "没有叫「gpt-9」的基座模型")
+    fails(course(*predict, "--model", "gpt-9", "--map", "text=input"), "没有叫「gpt-9」的模型")
     for pair in ("text", "text=", "=input", "text:input"):
         fails(course(*predict, "--model", tiny_base, "--map", pair), "列=字段", "--map text=input")
     fails(course(*predict, "--model", tiny_base, "--map", "评论=input"), "data.csv", "「评论」", "label、text、编号")

@@ -7,10 +7,10 @@ import torch
 
 from course_utils.data.records import Record
 from course_utils.errors import ConfigError, DataError
+from course_utils.evaluation.answering import predict_file
 from course_utils.inference import predict as predicting
 from course_utils.inference.choose import choose
 from course_utils.inference.generate import generate
-from course_utils.inference.predict import predict_file
 from course_utils.models.encode import encode_answer, encode_prompt, turn_end
 from course_utils.training.config import TrainingConfig
 from course_utils.training.train import train
@@ -204,7 +204,7 @@ def seen(monkeypatch):
         records.extend(asked)
         return [{"prediction": "答"} for _ in asked]
 
-    monkeypatch.setattr(predicting, "predict", spy)
+    monkeypatch.setattr(predicting, "predictions", spy)
     return records
 
 

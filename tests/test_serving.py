@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import socket
 import sqlite3
 import threading
@@ -18,11 +19,13 @@ from sqlmodel import SQLModel
 
 from course_utils.data.records import Record
 from course_utils.errors import ConfigError, CourseError
+from course_utils.evaluation.batch import batch_predict
 from course_utils.inference.choose import choose
 from course_utils.inference.classify import classify
 from course_utils.inference.generate import answer
+from course_utils.models import remote
 from course_utils.models.encode import encode_prompt
-from course_utils.serving import keys, remote, services, store, talk, vllm
+from course_utils.serving import keys, services, store, talk, vllm
 from course_utils.serving.app import create_app
 from course_utils.serving.decode import _sample, round_up
 from course_utils.serving.engine import Engine
@@ -702,7 +705,9 @@ def test_nobody_else_can_reach_a_server_without_keys(runs):
 # remote models, and talking to all of them
 
 
-def test_remote_models_stand_beside_local_ones_and_no_key_is_kept(published, own_workspace, monkeypatch):
+def test_remote_models_stand_beside_local_ones_and_no_key_is_kept(
+    runs, published, own_workspace, tmp_path, monkeypatch
+):
     with serving() as address:
         with pytest.raises(ConfigError, match="不是密钥本身") as refused:
             remote.register("同学", f"{address}/v1", "乙", "sk-abc")
@@ -717,19 +722,32 @@ def test_remote_models_stand_beside_local_ones_and_no_key_is_kept(published, own
         assert "远程:同学" in talk.speakers() and "甲@1" in talk.speakers()
         assert "".join(talk.speak("远程:同学", question)) == "积极"
         assert "".join(talk.speak("甲@1", question)) == "消极"
-        records = [Record("判断情感", GOOD), Record("判断情感", BAD)] * 3
-        assert remote.predict(remote.find("同学"), records) == [{"prediction": "消极"}, {"prediction": "积极"}] * 3
+        publish(runs["丙"], "乙", silent)
+        remote.register("第二版", f"{address}/v1", "乙", "CLASSMATE_KEY", lora_id="2")
+        rows = [{"instruction": "判断情感", "input": text} for text in (GOOD, BAD)] * 3
+        found = batch_predict(["同学", "第二版", str(runs["甲"].folder)], rows, tmp_path / "out", [], log=silent)
+        for name, service in (("同学", "乙"), ("第二版", "丙"), (str(runs["甲"].folder), "甲")):
+            assert [row["prediction"] for row in found[name]] == list(SAYS[service]) * 3
         monkeypatch.setenv("CLASSMATE_KEY", "sk-wrong")
         with pytest.raises(CourseError, match="不认这个密钥") as refused:
-            remote.predict(remote.find("同学"), records)
+            batch_predict(["同学"], rows, tmp_path / "again", [], log=silent)
         assert "sk-wrong" not in str(refused.value) and refused.value.__suppress_context__
-        stored = b"".join(path.read_bytes() for path in own_workspace.glob("services.db*"))
+        stored = b"".join(path.read_bytes() for path in own_workspace.rglob("*") if path.is_file())
         assert published.encode() not in stored
     with pytest.raises(CourseError, match="连不上"):
         list(remote.chat(remote.find("同学"), question))
     remote.forget("同学")
     with pytest.raises(ConfigError, match="没有登记过"):
         remote.find("同学")
+
+
+def test_runs_answer_without_being_published_and_as_they_write(runs, own_workspace):
+    for name in ("甲", "头", "全"):
+        shutil.copytree(runs[name].folder, own_workspace / "runs" / name)
+        assert f"训练:{name}" in talk.speakers()
+        for text, label in zip((GOOD, BAD), SAYS["甲"], strict=True):
+            pieces = list(talk.speak(f"训练:{name}", [{"role": "user", "content": text}]))
+            assert "".join(pieces) == label and len(pieces) == (1 if name == "头" else 2)
 
 
 def test_a_vote_is_kept():
@@ -744,6 +762,18 @@ def test_a_vote_is_kept():
     )
     with pytest.raises(ConfigError, match="没有回答"):
         talk.vote("哪个好？", {"甲@1": "积极"}, "丙@1")
+    talk.vote("哪个好？", {"丙@1": "书店", "乙@1": "消极"}, "丙@1")
+    assert talk.standings() == [
+        {"模型": "乙@1", "比过": 3, "更好": 1},
+        {"模型": "甲@1", "比过": 2, "更好": 0},
+        {"模型": "丙@1", "比过": 1, "更好": 1},
+    ]
+
+
+def test_who_stands_where_is_drawn_by_lot_when_nobody_is_to_know():
+    names = ["甲", "乙", "丙"]
+    assert {tuple(talk.lineup(names, blind=False)) for _ in range(20)} == {("甲", "乙", "丙")}
+    assert len({tuple(talk.lineup(names, blind=True)) for _ in range(200)}) == 6 and names == ["甲", "乙", "丙"]
 
 
 # vLLM

@@ -8,10 +8,10 @@ import pytest
 
 from course_utils.data.records import Record
 from course_utils.errors import ConfigError, CourseError
-from course_utils.serving import keys, remote, services, talk
+from course_utils.models import remote
+from course_utils.serving import keys, services, talk
 from course_utils.training.config import TrainingConfig
 from course_utils.training.train import train
-from course_utils.widgets import chatting
 from course_utils.widgets.base import plain
 from course_utils.widgets.chatting import ChatPanel
 from course_utils.widgets.comparing import CompareChatPanel
@@ -43,9 +43,8 @@ def speaking(monkeypatch):
             raise CourseError("坏 没有答成。")
         yield from speaker if speaker == "阿甲" else messages[-1]["content"]
 
-    for module in ("chatting", "comparing"):
-        monkeypatch.setattr(f"course_utils.widgets.{module}.speakers", lambda: ["阿甲", "阿乙", "坏"])
-        monkeypatch.setattr(f"course_utils.widgets.{module}.speak", speak)
+    monkeypatch.setattr(talk, "speakers", lambda: ["阿甲", "阿乙", "坏"])
+    monkeypatch.setattr(talk, "speak", speak)
 
 
 def message(panel) -> str:
@@ -161,7 +160,7 @@ def test_history_system_and_parameters_are_sent(speaking, monkeypatch):
         sent.append((messages, options))
         yield "好"
 
-    monkeypatch.setattr(chatting, "speak", speak)
+    monkeypatch.setattr(talk, "speak", speak)
     panel = ChatPanel()
     panel.knobs.system.value, panel.knobs.temperature.value = "你是书店", 0.7
     ask(panel, "在吗")
@@ -188,7 +187,7 @@ def test_a_question_that_failed_stays_and_a_stopped_answer_is_kept(speaking, mon
         yield "一半"
         raise AssertionError("went on")
 
-    monkeypatch.setattr(chatting, "speak", speak)
+    monkeypatch.setattr(talk, "speak", speak)
     panel.speaker.value = "阿甲"
     ask(panel, "在吗")
     assert panel.turns[-1]["content"] == "说了一半" and message(panel).startswith("停下了")

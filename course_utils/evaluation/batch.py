@@ -22,8 +22,9 @@ import pandas as pd
 
 from course_utils import paths
 from course_utils.data.formats import read_rows
-from course_utils.data.records import FIELDS, Record, atomic_writer, to_records, write_jsonl
+from course_utils.data.records import FIELDS, Record, atomic_writer, write_jsonl
 from course_utils.errors import ConfigError, DataError
+from course_utils.evaluation.answering import asked
 from course_utils.evaluation.ledger import append, mend, read_lines
 from course_utils.evaluation.models import CHUNK, FREE_CHUNK, Source, Stream, Task, each_model, find_source, in_chunks
 from course_utils.training.exam import task_labels
@@ -88,9 +89,6 @@ def prepare_batch(
     rows = read_rows(rows) if title else [asdict(r) if isinstance(r, Record) else dict(r) for r in rows]
     if not rows:
         raise DataError("没有要预测的数据。请给至少一行。")
-    _records(rows, mapping, constants, sources[0], sources)
-    folder = Path(out).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     files = _file_names(models)
     work = {
         "models": {source.name: _where(source) | {"file": files[source.name]} for source in sources},
@@ -100,6 +98,9 @@ def prepare_batch(
         "engine": engine,
         "source": title,
     }
+    _records(work, rows, sources[0], sources)
+    folder = Path(out).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
     _write_work(folder, work, rows)
     return folder
 
@@ -120,7 +121,7 @@ def run_batch(folder: str | Path, log: Callable[[str], None] = print) -> bool:
             file = files[source.name]
             done = len(read_lines(file))
             watch = Watch(folder, names[source.name], done, len(rows), log)
-            records = _records(rows, work["mapping"], work["constants"], source, sources)
+            records = _records(work, rows, source, sources)
             for found in stream(records[done:], watch.report):
                 append(file, ({**row, **got} for row, got in zip(rows[done:], found, strict=False)))
                 done += len(found)
@@ -226,20 +227,10 @@ def _state(folder: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def _records(rows, mapping, constants, source: Source, sources: Sequence[Source]) -> list[Record]:
-    """The rows as this model is asked them: with the instruction and the system prompt of its training, where the data
-    bring none.
-    """
-    columns = {column for row in rows for column in row}
-    missing = [column for column in mapping or {} if column not in columns]
-    if missing:
-        raise DataError(f"数据里没有「{missing[0]}」这一列。有的列是：{'、'.join(sorted(columns))}。")
+def _records(work: dict, rows: Sequence[dict], source: Source, sources: Sequence[Source]) -> list[Record]:
+    """The rows as this model is asked them; one without training takes over what the first run was trained with."""
     own = source.run or next((other.run for other in sources if other.run), None)
-    given = dict(constants or {})
-    for name in ("instruction", "system") if own and "conversations" not in columns else ():
-        if name not in {*given, *columns, *(mapping or {}).values()}:
-            given[name] = own.facts.get(name, "")
-    return to_records(rows, mapping, given, answers=False)
+    return asked(rows, work["mapping"], work["constants"], own)
 
 
 def _labels(given: Sequence[str] | None, sources: Sequence[Source], rows: Sequence[dict]) -> list[str]:
@@ -259,7 +250,9 @@ def _where(source: Source) -> dict:
     """What finds this model again from anywhere, and what the report says of it."""
     if source.run:
         return {"find": str(source.run.folder.resolve()), "kind": "run", "base": source.run.config.base_model}
-    return {"find": source.base or source.name, "kind": "base" if source.base else "remote", "base": source.base}
+    if source.remote:
+        return {"find": f"remote:{source.remote.name}", "kind": "remote", "base": None}
+    return {"find": source.base, "kind": "base", "base": source.base}
 
 
 def _file_names(models: Sequence[str]) -> dict[str, str]:

@@ -5,7 +5,6 @@ base alone, and afterwards the weights are put back to the last bit (subtracting
 """
 
 import gc
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,18 +13,17 @@ from pathlib import Path
 
 from course_utils import paths
 from course_utils.data.records import Record
-from course_utils.errors import ConfigError
+from course_utils.errors import ConfigError, CourseError
+from course_utils.models import remote
+from course_utils.models.remote import Remote
 from course_utils.training.run import Run
 
-REMOTE = "remote:"
+REMOTE = ("远程:", "remote:")
 AT_ONCE = 4  # requests to an endpoint at the same time
 Progress = Callable[[int], None]
 Answer = Callable[[Sequence[Record], Progress], list[dict]]  # -> a `{"prediction": ...}` for each record
 Stream = Callable[[Sequence[Record], Progress], Iterator[list[dict]]]  # the same, in pieces as they finish
-CHUNK, FREE_CHUNK = (
-    64,
-    16,
-)  # rows of a piece, with labels and without: what a kill costs; those of one length go together
+CHUNK, FREE_CHUNK = 64, 16  # rows of a piece, with labels and without: what a kill costs
 RETRIES = 4  # of a request to an endpoint
 
 
@@ -36,7 +34,7 @@ class Source:
     name: str
     run: Run | None = None
     base: str | None = None
-    remote: str | None = None
+    remote: Remote | None = None
 
     @property
     def shared(self) -> tuple | None:
@@ -56,23 +54,29 @@ class Task:
 
 def find_source(name: str) -> Source:
     """The model that `name` means: a run of this workspace or its folder, a base model of the catalogue or its folder,
-    or `remote:NAME` for model NAME of the endpoint in `$COURSE_LLM_BASE_URL` (`remote:` alone: `$COURSE_LLM_MODEL`).
+    or a registered remote model (`deepseek` or `远程:deepseek`, see `models.remote`).
 
-    A remote model has to be named as one: data must not leave the machine because of a misspelt run.
-    Raises `ConfigError`.
+    `remote:NAME` also means model NAME of the endpoint in `$COURSE_LLM_BASE_URL` (`remote:` alone: `$COURSE_LLM_MODEL`).
+    A model of which nobody has said that it is remote has to be named as one: data must not leave the machine because
+    of a misspelt run. Raises `ConfigError`.
     """
     from course_utils.models.catalogue import catalogue
 
-    if name.startswith(REMOTE):
-        return Source(name, remote=_remote_name(name.removeprefix(REMOTE)))
+    for prefix in REMOTE:
+        if name.startswith(prefix):
+            return Source(name, remote=_remote(name.removeprefix(prefix)))
     for folder in (paths.runs() / name, Path(name)):
         if (folder / "config.yaml").exists():
             return Source(name, run=Run(folder))
     if name in catalogue() or (Path(name) / "config.json").exists():
         return Source(name, base=str(Path(name).resolve()) if Path(name).exists() else name)
+    registered = [found.name for found in remote.remotes()]
+    if name in registered:
+        return Source(name, remote=remote.find(name))
     raise ConfigError(
-        f"没有叫「{name}」的模型。可以给：训练的名字或文件夹、基座模型的名字或文件夹，或者 remote:模型名（要先设好 "
-        f"COURSE_LLM_BASE_URL 和 COURSE_LLM_API_KEY）。训练有：{_run_names()}。"
+        f"没有叫「{name}」的模型。可以给：训练的名字或文件夹、基座模型的名字或文件夹、登记过的远程模型，或者 "
+        f"remote:模型名（要先设好 COURSE_LLM_BASE_URL 和 COURSE_LLM_API_KEY）。训练有：{_run_names()}；"
+        f"远程模型有：{'、'.join(registered) or '（还没有）'}。"
     )
 
 
@@ -112,7 +116,9 @@ def merged(model, adapter: Path):
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     if not adapter.exists():
-        raise ConfigError(f"{adapter.parent.name} 还没有训练完，没有可用的权重。")
+        raise ConfigError(
+            f"{adapter.parent.name} 还没有训练完，没有可用的权重。可以先继续：course train --resume {adapter.parent}"
+        )
     wrapped = PeftModel.from_pretrained(model, adapter, autocast_adapter_dtype=False).eval()
     touched = [layer.get_base_layer().weight for layer in wrapped.modules() if isinstance(layer, BaseTunerLayer)]
     before = [weight.detach().clone() for weight in touched]
@@ -125,73 +131,65 @@ def merged(model, adapter: Path):
 
 
 def _local_answer(model, tokenizer, run: Run | None, task: Task) -> Answer:
-    from course_utils.inference.choose import choose
-    from course_utils.inference.classify import classify, has_classes
-    from course_utils.inference.generate import generate
+    from course_utils.inference.predict import predictions
 
     length = run.config.max_length if run else None
-
-    def answer(records: Sequence[Record], progress: Progress) -> list[dict]:
-        if has_classes(model):
-            chosen = classify(model, tokenizer, records, length, progress=progress)
-        elif task.labels:
-            chosen = choose(model, tokenizer, records, task.labels, length, progress=progress)
-        else:
-            tokens = min(task.max_new_tokens, length // 2) if length else task.max_new_tokens
-            texts = generate(model, tokenizer, records, tokens, max_length=length, progress=progress)
-            return [{"prediction": text} for text in texts]
-        return [{"prediction": choice.label, "scores": choice.scores} for choice in chosen]
-
-    return answer
+    return lambda records, progress: predictions(
+        model, tokenizer, records, task.labels, length, task.max_new_tokens, progress
+    )
 
 
-def _remote_answer(name: str, task: Task) -> Answer:
+def _remote_answer(found: Remote, task: Task) -> Answer:
     """Answers over the network. What the endpoint refuses to answer is None with the reason in `error`; when it cannot
     be reached at all, the batch stops and can go on later.
     """
     import openai
 
-    from course_utils import llm
-
-    client = llm.client().with_options(max_retries=RETRIES)
-    hint = (
-        [{"role": "system", "content": f"只回答其中一个，不要别的字：{'、'.join(task.labels)}"}] if task.labels else []
-    )
+    client = remote.client(found, RETRIES)
 
     def one(record: Record) -> dict:
         try:
-            reply = client.chat.completions.create(
-                model=name, messages=hint + record.messages()[:-1], max_tokens=task.max_new_tokens, temperature=0
-            )
+            with remote.explained(found):
+                messages = _asked_remotely(record, task.labels)
+                try:
+                    reply = client.chat.completions.create(
+                        model=found.model, messages=messages, max_tokens=task.max_new_tokens, temperature=0
+                    )
+                except openai.BadRequestError as error:
+                    return {"prediction": None, "error": str(error)[:200]}
             return {"prediction": (reply.choices[0].message.content or "").strip()}
-        except openai.BadRequestError as error:
-            return {"prediction": None, "error": str(error)[:200]}
-        except openai.OpenAIError as error:
-            raise ConfigError(
-                f"远程模型 {name} 没有回应（{type(error).__name__}：{str(error)[:100]}）。已经完成的行都在；"
-                "请检查网络、地址和密钥，再运行同一条命令，会接着做。"
-            ) from None
+        except CourseError as error:
+            raise CourseError(f"{error}批量预测里已经完成的行都在；再运行同一条命令，会接着做。") from None
 
     def answer(records: Sequence[Record], progress: Progress) -> list[dict]:
         answers = []
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            for done, found in enumerate(pool.map(one, records), 1):
-                answers.append(found)
-                progress(done)
+            try:
+                for done, found in enumerate(pool.map(one, records), 1):
+                    answers.append(found)
+                    progress(done)
+            except BaseException:  # a stop too: what has not been asked is not asked any more
+                pool.shutdown(cancel_futures=True)
+                raise
         return answers
 
     return answer
 
 
-def _remote_name(name: str) -> str:
-    from course_utils import llm
+def _asked_remotely(record: Record, labels: Sequence[str]) -> list[dict[str, str]]:
+    """The conversation up to the question. A remote model gives no likelihoods: it is told the labels instead."""
+    messages = record.messages()[:-1]
+    if not labels:
+        return messages
+    hint = f"只回答其中一个，不要别的字：{'、'.join(labels)}"
+    if record.system:
+        return [{"role": "system", "content": f"{record.system}\n{hint}"}, *messages[1:]]
+    return [{"role": "system", "content": hint}, *messages]
 
-    name = name or os.environ.get("COURSE_LLM_MODEL", "")
-    if not llm.configured() or not name:
-        raise ConfigError(
-            "还没有设好远程模型。请设环境变量 COURSE_LLM_BASE_URL、COURSE_LLM_API_KEY 和 COURSE_LLM_MODEL。"
-        )
-    return name
+
+def _remote(name: str) -> Remote:
+    """A registered model, or a model of the endpoint in the environment. Raises `ConfigError`."""
+    return next((found for found in remote.remotes() if found.name == name), None) or remote.of_environment(name)
 
 
 def _run_names() -> str:

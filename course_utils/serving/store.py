@@ -5,7 +5,7 @@ and a commit waits until the disk has it (WAL, synchronous=FULL): neither `kill 
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -31,6 +31,13 @@ class Served:
     adapter: Path | None = None
     labels: tuple[str, ...] | None = None
     head: bool = False
+
+    @classmethod
+    def of(cls, weights: Path, trained, labels: Sequence[str] | None) -> "Served":
+        """The weights in a folder. trained: how they were made, a `TrainingConfig` or a `Version`."""
+        base, adapter = (str(weights), None) if trained.method == "full" else (trained.base_model, weights)
+        labels = tuple(labels) if labels else None
+        return cls(base, trained.precision, adapter, labels, trained.task == "classification")
 
 
 class Service(SQLModel, table=True):
@@ -69,9 +76,7 @@ class Version(SQLModel, table=True):
 
     @property
     def served(self) -> Served:
-        base, adapter = (str(self.path), None) if self.method == "full" else (self.base_model, self.path)
-        labels = tuple(self.labels) if self.labels else None
-        return Served(base, self.precision, adapter, labels, self.task == "classification")
+        return Served.of(self.path, self, self.labels)
 
 
 class Move(SQLModel, table=True):
@@ -136,16 +141,6 @@ class Usage(SQLModel, table=True):
     created: float = Field(default_factory=time.time)
 
 
-class Remote(SQLModel, table=True):
-    """A model behind somebody else's OpenAI-compatible address. key_env: the environment variable with the key."""
-
-    name: str = Field(primary_key=True)
-    base_url: str
-    model: str
-    key_env: str
-    created: float = Field(default_factory=time.time)
-
-
 class Vote(SQLModel, table=True):
     """Which of several answers to one question somebody liked best. winner: an index of `models`; None: none."""
 
@@ -180,8 +175,6 @@ STEPS = (
         service VARCHAR NOT NULL, version INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL,
         completion_tokens INTEGER NOT NULL, milliseconds INTEGER NOT NULL, outcome VARCHAR NOT NULL,
         question VARCHAR, answer VARCHAR, created FLOAT NOT NULL);
-    CREATE TABLE remote (name VARCHAR PRIMARY KEY NOT NULL, base_url VARCHAR NOT NULL, model VARCHAR NOT NULL,
-        key_env VARCHAR NOT NULL, created FLOAT NOT NULL);
     CREATE TABLE vote (id INTEGER PRIMARY KEY, question VARCHAR NOT NULL, models JSON NOT NULL,
         answers JSON NOT NULL, winner INTEGER, blind BOOLEAN NOT NULL, created FLOAT NOT NULL);
     """,

@@ -1,9 +1,11 @@
-"""Talking to whatever there is: services and their versions, base models as they are, remote models; and votes.
+"""Talking to whatever there is: services and their versions, runs, base models as they are, remote models; and votes.
 
 The same question can go to several of them. Local ones answer in this process; no server needs to run.
 """
 
 import queue
+import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from threading import Lock
@@ -11,22 +13,27 @@ from threading import Lock
 from sqlmodel import col, select
 
 from course_utils.errors import ConfigError, CourseError
+from course_utils.models import remote
 from course_utils.models.catalogue import catalogue
-from course_utils.serving import remote, services
+from course_utils.serving import services
 from course_utils.serving.prompts import to_record
 from course_utils.serving.store import Served, Vote, reading, writing
 from course_utils.serving.work import Choosing, Writing
+from course_utils.training.history import find_run, runs
 
-BASE, REMOTE = "基座:", "远程:"
+BASE, RUN, REMOTE = "基座:", "训练:", "远程:"
 _FIRST = Lock()
 
 
 def speakers() -> list[str]:
-    """Names for `speak`: 商品分类@1 for every version of a service, 基座:gemma-3-270m, 远程:deepseek."""
+    """Names for `speak`: 商品分类@1 for every version of a service, 基座:gemma-3-270m, 远程:deepseek, 训练:名字 for every
+    run that has weights.
+    """
     versions = [f"{found.name}@{version.number}" for found in services.services() for version in found.versions]
     known = dict.fromkeys(version.base_model for found in services.services() for version in found.versions)
     bases = dict.fromkeys([*known, next(iter(catalogue()))])
-    return versions + [BASE + name for name in bases] + [REMOTE + found.name for found in remote.remotes()]
+    others = [BASE + name for name in bases] + [REMOTE + found.name for found in remote.remotes()]
+    return versions + others + [RUN + run.folder.name for run in runs() if run.weights.exists()]
 
 
 def speak(
@@ -45,11 +52,7 @@ def speak(
         options = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
         yield from remote.chat(remote.find(speaker.removeprefix(REMOTE)), messages, **options)
         return
-    if speaker.startswith(BASE):
-        served, instruction, system = Served(speaker.removeprefix(BASE)), "", ""
-    else:
-        _, version = services.asked_for(speaker)
-        served, instruction, system = version.served, version.instruction, version.system
+    served, instruction, system = _asked_for(speaker)
     record, engine = to_record(messages, instruction, system), _engine()
     if served.head:
         work = Choosing(served, record, None)
@@ -72,6 +75,11 @@ def speak(
         yield work.choice.label
 
 
+def lineup(speakers: Sequence[str], blind: bool) -> list[str]:
+    """The order in which answers stand side by side: drawn by lot when nobody is to know whose they are."""
+    return random.sample(list(speakers), len(speakers)) if blind else list(speakers)
+
+
 def vote(question: str, answers: dict[str, str], winner: str | None, blind: bool = False) -> None:
     """Keep which answer was liked best. answers: speaker -> text. winner: a speaker; None: none is better."""
     if winner is not None and winner not in answers:
@@ -86,6 +94,26 @@ def votes() -> list[Vote]:
     """All votes, the newest first."""
     with reading() as session:
         return list(session.exec(select(Vote).order_by(col(Vote.id).desc())).all())
+
+
+def standings() -> list[dict]:
+    """A line per model that was voted on, the most compared first: 模型, 比过 (votes), 更好 (votes that it won)."""
+    kept = votes()
+    asked = Counter(name for vote in kept for name in vote.models)
+    won = Counter(vote.models[vote.winner] for vote in kept if vote.winner is not None)
+    return [{"模型": name, "比过": count, "更好": won[name]} for name, count in asked.most_common()]
+
+
+def _asked_for(speaker: str) -> tuple[Served, str, str]:
+    """What answers, and the instruction and the system prompt that all its training rows shared."""
+    if speaker.startswith(BASE):
+        return Served(speaker.removeprefix(BASE)), "", ""
+    if speaker.startswith(RUN):
+        run = find_run(speaker.removeprefix(RUN))
+        facts = run.facts
+        return Served.of(run.weights, run.config, facts.get("labels")), facts["instruction"], facts["system"]
+    _, version = services.asked_for(speaker)
+    return version.served, version.instruction, version.system
 
 
 def _engine():

@@ -1,20 +1,19 @@
 """The panel for talking to a model: a service's version, a run, a base model or a remote one."""
 
 import html
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 
 import ipywidgets as widgets
 
 from course_utils.errors import ConfigError
-from course_utils.serving import remote, talk
+from course_utils.models import remote
+from course_utils.serving import talk
 from course_utils.widgets.base import Panel, note
 from course_utils.widgets.pieces import LongWork, aligned
 
 LABEL = {"description_width": "9em"}
 WIDE = widgets.Layout(width="420px")
 NARROW = widgets.Layout(width="240px", flex="0 0 auto")
-RUN = "训练:"
 EXPLAINED = {
     "temperature": "0 每次都选最可能的字，同样的问题答得一样；越大越随意，写作可以用 0.7，分类用 0。",
     "max_tokens": "答案最多写这么多 token，一个汉字大约一个；写完会自己停，所以大一些也不会变啰嗦。",
@@ -26,41 +25,6 @@ EXPLAINED = {
 def chat_panel() -> None:
     """Show the panel."""
     ChatPanel().show()
-
-
-def speakers() -> list[str]:
-    """Names for `speak`: those of `talk.speakers`, and 训练:名字 for every run that has weights."""
-    from course_utils.training.history import runs
-
-    return talk.speakers() + [RUN + run.folder.name for run in runs() if run.weights.exists()]
-
-
-def speak(
-    speaker: str, messages: Sequence[dict[str, str]], max_tokens: int = 256, temperature: float = 0.0
-) -> Iterator[str]:
-    """`talk.speak`, for runs too: what is not published gives its answer in one piece. Raises `CourseError`."""
-    if not speaker.startswith(RUN):
-        yield from talk.speak(speaker, messages, max_tokens, temperature)
-        return
-    from course_utils.inference.classify import classify, has_classes
-    from course_utils.inference.generate import generate
-    from course_utils.serving.prompts import to_record
-    from course_utils.training.history import find_run
-
-    run = find_run(speaker.removeprefix(RUN))
-    model, tokenizer = _opened(run.folder)
-    records = [to_record(messages, run.facts["instruction"], run.facts["system"])]
-    if has_classes(model):
-        yield classify(model, tokenizer, records)[0].label
-    else:
-        yield generate(model, tokenizer, records, max_tokens, temperature)[0]
-
-
-@lru_cache(maxsize=2)  # a comparison asks up to three, but more may not fit
-def _opened(folder):
-    from course_utils.training.run import Run
-
-    return Run(folder).load()
 
 
 class Knobs:
@@ -87,7 +51,7 @@ class Knobs:
 
     @property
     def options(self) -> dict:
-        """The arguments of `speak`."""
+        """The arguments of `talk.speak`."""
         return {"max_tokens": self.longest.value, "temperature": self.temperature.value}
 
     def messages(self, question: str, history: Sequence[dict] = ()) -> list[dict[str, str]]:
@@ -128,10 +92,11 @@ class ChatPanel(Panel):
 
     def _remote(self) -> widgets.Widget:
         about = "任何 OpenAI 协议的地址都可以：讯飞星辰、通义、DeepSeek、Ollama、vLLM，或者同学的 course serve。"
-        fields = {"name": "名字", "url": "地址", "model": "model", "env": "密钥的环境变量"}
+        fields = {"name": "名字", "url": "地址", "model": "model", "env": "密钥的环境变量", "lora": "lora_id"}
         hints = {
             "name": "例如 deepseek", "url": "例如 https://api.deepseek.com/v1", "model": "例如 deepseek-chat",
             "env": "例如 DEEPSEEK_API_KEY；不写密钥本身，不要密钥就空着",
+            "lora": "只有讯飞星辰上微调的服务要：卡片上的 resourceId",
         }  # fmt: skip
         self.remote = {
             key: widgets.Text(description=text, placeholder=hints[key], style=LABEL, layout=WIDE)
@@ -142,7 +107,7 @@ class ChatPanel(Panel):
 
     def refresh(self) -> None:
         """Offer what there is now."""
-        before, found = self.speaker.value, speakers()
+        before, found = self.speaker.value, talk.speakers()
         self.speaker.options = found
         self.speaker.value = before if before in found else found[0]
 
@@ -155,7 +120,7 @@ class ChatPanel(Panel):
         messages, text = self.knobs.messages(question, history), ""
         try:
             self.saying.value = bubble("你", question) + bubble(speaker, "……")
-            pieces = speak(speaker, messages, **self.knobs.options)
+            pieces = talk.speak(speaker, messages, **self.knobs.options)
             for piece in pieces:
                 text += piece
                 self.saying.value = bubble("你", question) + bubble(speaker, text)
@@ -185,7 +150,7 @@ class ChatPanel(Panel):
 
     def register(self) -> None:
         values = {key: control.value.strip() for key, control in self.remote.items()}
-        made = remote.register(values["name"], values["url"], values["model"], values["env"])
+        made = remote.register(*values.values())
         self.refresh()
         self.speaker.value = talk.REMOTE + made.name
         self.say(f"登记好了远程模型「{made.name}」，已经在「模型」里选上。问题会发给对方的服务器。")
@@ -205,7 +170,7 @@ class ChatPanel(Panel):
         lines = "".join(f"    {message!r},\n" for message in messages)
         options = "".join(f", {name}={value!r}" for name, value in self.knobs.options.items())
         return (
-            f"from course_utils.{source([self.speaker.value])} import speak\n\n"
+            "from course_utils.serving.talk import speak\n\n"
             f"messages = [\n{lines}]\n"
             f"for piece in speak({self.speaker.value!r}, messages{options}):\n"
             '    print(piece, end="")'
@@ -222,11 +187,6 @@ class Answering(LongWork):
     def asked(self) -> bool:
         """Whether it should end."""
         return self._asked.is_set()
-
-
-def source(chosen: Sequence[str]) -> str:
-    """The module whose `speak` knows all of these."""
-    return "widgets.chatting" if any(speaker.startswith(RUN) for speaker in chosen) else "serving.talk"
 
 
 def explained(control: widgets.Widget, text: str) -> widgets.HBox:

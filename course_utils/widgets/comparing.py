@@ -1,7 +1,5 @@
 """The panel that asks several models the same question, with or without their names, and keeps the votes."""
 
-import random
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import ipywidgets as widgets
@@ -9,7 +7,7 @@ import ipywidgets as widgets
 from course_utils.errors import ConfigError, CourseError
 from course_utils.serving import talk
 from course_utils.widgets.base import Panel, heading, note, table
-from course_utils.widgets.chatting import LABEL, WIDE, Answering, Knobs, bubble, source, speak, speakers
+from course_utils.widgets.chatting import LABEL, WIDE, Answering, Knobs, bubble
 from course_utils.widgets.pieces import aligned
 
 LETTERS = "甲乙丙"
@@ -60,7 +58,7 @@ class CompareChatPanel(Panel):
 
     def refresh(self) -> None:
         """Offer what there is now, first the newest version against the base."""
-        found = speakers()
+        found = talk.speakers()
         guesses = [found[0], found[1 % len(found)], ""]
         for control, guess in zip(self.chosen, guesses, strict=True):
             before = control.value
@@ -81,10 +79,8 @@ class CompareChatPanel(Panel):
         question, names, self.hidden = self.question.value.strip(), self.speakers, self.blind.value
         if not question:
             raise ConfigError("还没有写问题。")
-        self.order, self.answers, self.asked_question = list(names), {}, question
+        self.order, self.answers, self.asked_question = talk.lineup(names, self.hidden), {}, question
         self.texts, self.failed = {}, {}
-        if self.hidden:
-            random.shuffle(self.order)
         self.ballot.layout.display = "none"
         for column in self.columns:
             column.value = ""
@@ -106,7 +102,7 @@ class CompareChatPanel(Panel):
         """The answer of one column, as it comes."""
         speaker, text = self.order[place], ""
         try:
-            pieces = speak(speaker, self.knobs.messages(self.asked_question), **self.knobs.options)
+            pieces = talk.speak(speaker, self.knobs.messages(self.asked_question), **self.knobs.options)
             for piece in pieces:
                 text += piece
                 self._show(place, text)
@@ -146,9 +142,6 @@ class CompareChatPanel(Panel):
         if not kept:
             self.votes.value = note("还没有投过票。")
             return
-        asked = Counter(name for vote in kept for name in vote.models)
-        won = Counter(vote.models[vote.winner] for vote in kept if vote.winner is not None)
-        totals = [{"模型": name, "比过": count, "更好": won[name]} for name, count in asked.most_common()]
         lines = [
             {
                 "问题": vote.question,
@@ -158,7 +151,9 @@ class CompareChatPanel(Panel):
             }
             for vote in kept[:SHOWN]
         ]
-        self.votes.value = heading(f"共 {len(kept)} 票") + table(totals) + heading("最近的票") + table(lines, 40)
+        self.votes.value = (
+            heading(f"共 {len(kept)} 票") + table(talk.standings()) + heading("最近的票") + table(lines, 40)
+        )
 
     def code(self) -> str:
         names = [control.value for control in self.chosen if control.value]
@@ -166,13 +161,12 @@ class CompareChatPanel(Panel):
         question = self.asked_question or self.question.value.strip() or "你好"
         system = "".join(f"{message!r}, " for message in self.knobs.messages("")[:-1])
         return (
-            f"from course_utils.{source(names)} import speak\n"
-            "from course_utils.serving.talk import vote, votes\n\n"
+            "from course_utils.serving.talk import speak, standings, vote\n\n"
             f"question = {question!r}\n"
             f"messages = [{system}{{'role': 'user', 'content': question}}]\n"
             f"answers = {{name: ''.join(speak(name, messages{options})) for name in {names!r}}}\n"
             f"vote(question, answers, winner={names[0]!r})  # None：分不出\n"
-            "votes()"
+            "standings()"
         )
 
     def result(self) -> str:
