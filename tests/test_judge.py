@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import threading
+import time
 
 import pandas as pd
 import pytest
@@ -26,14 +28,15 @@ class Fake:
 
     def __init__(self, taste, name="假裁判"):
         self.taste, self.name, self.key, self.calls = taste, name, name, 0
+        self.counting = threading.Lock()  # several threads ask
 
     def prefer(self, asked, first, second):
-        self.calls += 1
+        with self.counting:
+            self.calls += 1
         return self.taste(asked, first, second)
 
     def mark(self, asked, answer):
-        self.calls += 1
-        return self.taste(asked, answer, None)
+        return self.prefer(asked, answer, None)
 
 
 def longer(asked, first, second):
@@ -108,6 +111,27 @@ def test_a_judge_that_never_answers_is_not_asked_to_the_end():
     with pytest.raises(CourseError, match="连不上"):
         mark_answers(judge, many, ["答"] * 200)
     assert judge.calls <= HOPELESS + 3 * AT_ONCE
+
+
+def test_a_judge_is_stopped_after_any_question_and_what_it_said_is_kept(tmp_path):
+    class Enough(Exception):
+        pass
+
+    def slow(*_):
+        time.sleep(0.005)
+        return 4.0
+
+    def stop(done, total):
+        assert total == 300
+        if done == 3:
+            raise Enough
+
+    judge, many, file = Fake(slow), [Asked(f"问{i}", "答") for i in range(300)], tmp_path / "judge.jsonl"
+    with pytest.raises(Enough):
+        mark_answers(judge, many, ["答"] * 300, file, stop)
+    assert len(ledger.read_lines(file)) == judge.calls < 100
+    asked = judge.calls
+    assert mark_answers(judge, many, ["答"] * 300, file).values == [4.0] * 300 and judge.calls == 300 > asked
 
 
 def test_what_was_said_is_not_asked_again(tmp_path):

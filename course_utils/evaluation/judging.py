@@ -6,10 +6,11 @@ content of the question, so that a stopped evaluation goes on and nothing is pai
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Literal, Protocol
 
 import numpy as np
@@ -23,7 +24,7 @@ LOWEST, HIGHEST = 1, 5
 AT_ONCE = 4  # questions under way at the same time
 HOPELESS = 8  # failures at the start, without one success, after which the rest is not tried
 Preference = Literal["first", "second", "tie"]
-Progress = Callable[[int, int], None]  # done, total
+Progress = Callable[[int, int], None]  # done, total; after every question
 
 
 @dataclass(frozen=True)
@@ -187,36 +188,38 @@ def _told(one: str, two: str, winner: str | None) -> bool:
 
 
 def _ask_all(questions: dict[str, Callable], file, progress: Progress) -> tuple[dict, list[str]]:
-    """key -> judgement for all that were answered, and the reasons of those that were not."""
+    """key -> judgement for all that were answered, and the reasons of those that were not. What `progress` raises stops
+    it: what has been asked is still kept, the rest is not asked.
+    """
     if file:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
         mend(file)
     found = {line["key"]: line["said"] for line in read_lines(file)} if file else {}
-    left, failures, fresh = [key for key in questions if key not in found], [], 0
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for key, said, error in _answers(pool, left, questions):
-            if error:
-                failures.append(str(error))
-                if not fresh and len(failures) >= HOPELESS:
-                    pool.shutdown(cancel_futures=True)
-                    raise error
-                continue
-            fresh += 1
-            found[key] = said
+    left, failures, keeping = [key for key in questions if key not in found], [], Lock()
+    known = len(questions) - len(left)
+
+    def ask(key: str) -> CourseError | None:
+        try:
+            said = questions[key]()
+        except CourseError as error:
+            return error
+        with keeping:
             if file:
                 append(file, [{"key": key, "said": said}])
-            progress(len(questions) - len(left) + fresh + len(failures), len(questions))
-    return found, failures
+            found[key] = said
+        return None
 
-
-def _answers(pool: ThreadPoolExecutor, left: list[str], questions: dict[str, Callable]) -> Iterator[tuple]:
-    def ask(key: str) -> tuple:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
-            return key, questions[key](), None
-        except CourseError as error:
-            return key, None, error
-
-    return pool.map(ask, left)
+            for done, error in enumerate(pool.map(ask, left), 1):
+                failures += [str(error)] if error else []
+                if error and done == len(failures) == HOPELESS:
+                    raise error
+                progress(known + done, len(questions))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return found, failures
 
 
 def _key(judge: Judge, kind: str, row: Asked, *answers: str) -> str:

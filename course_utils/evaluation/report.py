@@ -74,13 +74,13 @@ def render(results: Results) -> str:
         r=results,
         now=datetime.now().strftime("%Y-%m-%d %H:%M"),
         conclusions=[conclusion(results, name) for name in others] or [_alone(results)],
-        scores=_scores(results),
-        pictures=_pictures(results),
-        against=_against(results),
+        scores=scores_table(results),
+        pictures=figures(results),
+        against=against_tables(results),
         examples=[(name, examples(results, name)) for name in others],
         settings=_settings(results),
-        judged=[_judged(judged) for judged in results.judged],
-        people=[_people(tally) for tally in results.people],
+        judged=[judged_facts(judged) for judged in results.judged],
+        people=[people_facts(tally) for tally in results.people],
         commands=_commands(results),
         versions={name: importlib.metadata.version(name) for name in LIBRARIES},
         machine=f"{platform.system()} {platform.machine()}，Python {platform.python_version()}",
@@ -143,7 +143,7 @@ def _number(score: Score) -> str:
     return f"{score.value:.3f}（{low:.3f} 至 {high:.3f}）"
 
 
-def _scores(results: Results) -> pd.DataFrame:
+def scores_table(results: Results) -> pd.DataFrame:
     """A row per metric, a column per model."""
     metrics = list(dict.fromkeys(score.metric for score in results.scores))
     cells = {(score.model, score.metric): _number(score) for score in results.scores}
@@ -151,7 +151,7 @@ def _scores(results: Results) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def _against(results: Results) -> list[tuple[str, pd.DataFrame]]:
+def against_tables(results: Results) -> list[tuple[str, pd.DataFrame]]:
     """`(title, table)`: a row per model for labels, where accuracy is all that is compared; else a table per model."""
     columns = ["模型", "指标", "差", "95% 区间", "更好的行", "更差的行", "p 值"]
     lines = [
@@ -199,7 +199,7 @@ def _settings(results: Results) -> pd.DataFrame:
     return table.rename_axis("设置").rename_axis(None, axis=1).reset_index()
 
 
-def _judged(judged: Judged) -> dict:
+def judged_facts(judged: Judged) -> dict:
     """What the page shows of a judge: its trustworthiness before its verdict."""
     said, agreement = judged.verdicts, judged.agreement
     share, p_value = said.longer_won
@@ -223,7 +223,8 @@ def _judged(judged: Judged) -> dict:
     }
 
 
-def _people(tally: Tally) -> dict:
+def people_facts(tally: Tally) -> dict:
+    """What the page shows of what people said."""
     low, high = tally.interval
     return {
         "title": f"{tally.a} 对 {tally.b}",
@@ -234,7 +235,7 @@ def _people(tally: Tally) -> dict:
     }
 
 
-def _pictures(results: Results) -> list[tuple[str, str, str]]:
+def figures(results: Results) -> list[tuple[str, str, str]]:
     """`(caption, data URI, class)` for each picture."""
     names = dict.fromkeys(score.metric for score in results.scores)
     metrics = [name for name in names if name != ECE and not name.startswith(MARKS)]  # what lies between 0 and 1

@@ -15,7 +15,7 @@ from course_utils.evaluation import human, similarity
 from course_utils.evaluation.agreement import Agreement, admit, offline_judge
 from course_utils.evaluation.batch import answers, read_work
 from course_utils.evaluation.classification import Classification, paired_difference, score_labels
-from course_utils.evaluation.judging import Asked, Judge, Verdicts, compare_answers, mark_answers
+from course_utils.evaluation.judging import Asked, Judge, Progress, Verdicts, compare_answers, mark_answers
 from course_utils.evaluation.labels import Calibration, calibration, text_of, worst_errors
 from course_utils.evaluation.law import Citations, check_citations
 from course_utils.evaluation.resample import Interval, mean_interval
@@ -131,9 +131,16 @@ def score_batch(
     return results
 
 
-def judge_batch(folder: str | Path, judge: Judge, reference: str | None = None, log: Log = print) -> list[Judged]:
+def judge_batch(
+    folder: str | Path,
+    judge: Judge,
+    reference: str | None = None,
+    log: Log = print,
+    progress: Progress = lambda done, total: None,
+) -> list[Judged]:
     """Let a judge compare every model with the first one, and keep it in the folder for the report; goes on when it
-    was stopped. Raises `JudgeRefused` for a judge that is not calibrated or not good enough.
+    was stopped. log: a line now and then. progress: is called after every question, of each model anew; what it raises
+    stops the judge. Raises `JudgeRefused` for a judge that is not calibrated or not good enough.
     """
     folder, agreement = Path(folder), admit(judge)
     work, rows = read_work(folder), answers(folder)
@@ -143,10 +150,14 @@ def judge_batch(folder: str | Path, judge: Judge, reference: str | None = None, 
     asked = asked_of(rows[first], references)
     judged = []
     for name in others:
-        said = compare_answers(
-            judge, asked, _predictions(rows[name]), _predictions(rows[first]), folder / "judge" / f"{judge.key}.jsonl",
-            lambda done, total, name=name: log(f"{name}：裁判 {done}/{total}") if done % 50 == 0 else None,
-        )  # fmt: skip
+
+        def tell(done: int, total: int, name: str = name) -> None:
+            if done % 50 == 0:
+                log(f"{name}：裁判 {done}/{total}")
+            progress(done, total)
+
+        kept = folder / "judge" / f"{judge.key}.jsonl"
+        said = compare_answers(judge, asked, _predictions(rows[name]), _predictions(rows[first]), kept, tell)
         judged.append(Judged(name, agreement, said))
     kept = [{"model": j.model, "agreement": asdict(j.agreement), "verdicts": asdict(j.verdicts)} for j in judged]
     with atomic_writer(folder / "judge" / f"{judge.key}.json") as file:

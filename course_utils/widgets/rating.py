@@ -158,10 +158,10 @@ class RatingPanel(Panel):
         self.say(f"合并了 {fresh} 条新的评分。")
 
     def count(self) -> None:
-        from course_utils.evaluation.report import _people
+        from course_utils.evaluation.report import people_facts
 
         found = tally(self._sheet())
-        said = _people(found)
+        said = people_facts(found)
         people = ratings(self.folder).groupby("rater").size()
         self.counted.value = heading(said["title"]) + facts(
             {

@@ -153,12 +153,12 @@ class ScoresPanel(Panel):
 
     def judge(self) -> None:
         from course_utils.evaluation.agreement import JudgeRefused
-        from course_utils.evaluation.report import _judged
+        from course_utils.evaluation.report import judged_facts
         from course_utils.evaluation.scoring import judge_batch
 
         self.verdicts.value = ""
         try:
-            found = judge_batch(self.folder, self.judge_now, self.reference.value, self._log)
+            found = judge_batch(self.folder, self.judge_now, self.reference.value, self._log, self.judging.tick)
         except JudgeRefused as error:
             raise CourseError(f"{error}{HUMAN}") from None
         except Stopped:
@@ -167,7 +167,9 @@ class ScoresPanel(Panel):
         if not found:
             raise ConfigError("只有一个模型，没有可以比的。请再加一个模型（例如基座）做批量预测。")
         self.trust.value = ""
-        self.verdicts.value = "".join(_verdict(_judged(judged), next(iter(answers(self.folder)))) for judged in found)
+        self.verdicts.value = "".join(
+            _verdict(judged_facts(judged), next(iter(answers(self.folder)))) for judged in found
+        )
         self.say("评判好了，写报告时会一起写进去。")
 
     # --- the report ---
@@ -233,15 +235,15 @@ def _scores(found) -> str:
     if not found.labels:
         about += "\n名字里写明了怎样切分：字（一个汉字或一个英文词、数字），词（jieba 切分），字符。相似度高只说明写得像标准答案。"
     test = "McNemar 精确检验" if found.labels else "Wilcoxon 符号秩检验"
-    parts = [heading("分数"), note(about), table(report._scores(found))]
-    for name, lines in report._against(found):
+    parts = [heading("分数"), note(about), table(report.scores_table(found))]
+    for name, lines in report.against_tables(found):
         title = f"{name} 减去 {found.first}" if name else f"减去 {found.first}"
         parts += [heading(f"同样的行逐行比：{title}"), note(f"p 值：{test}。"), table(lines)]
     figures = "".join(
         f'<figure style="margin: 8px 24px 8px 0; max-width: {720 if width == "wide" else 360}px">'
         f'<figcaption class="course-note">{html.escape(caption)}</figcaption>'
         f'<img src="{uri}" style="width: 100%" alt="{html.escape(caption)}"></figure>'
-        for caption, uri, width in report._pictures(found)
+        for caption, uri, width in report.figures(found)
     )
     parts.append(f'<div style="display: flex; flex-wrap: wrap; align-items: flex-start">{figures}</div>')
     for name, lines in found.errors.items():

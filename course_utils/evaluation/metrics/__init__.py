@@ -21,5 +21,5 @@ def load(name: str):
     """
     import evaluate  # slow to import, and most of this package does without it
 
-    folder = str(paths.cache() / "evaluate")
+    folder = str(paths.own_cache() / "evaluate")
     return evaluate.load(str(FOLDER / name), module_type="metric", keep_in_memory=True, cache_dir=folder)
