@@ -11,6 +11,7 @@
   test      运行测试
 
 python course.py 命令 --help 显示一个命令的选项。
+没有网络时，从老师给的离线包安装：python course.py --from 离线包文件夹 命令
 """
 
 # Standard library only, and no syntax newer than Python 3.6: an old Python must get far enough to say that it is old.
@@ -18,7 +19,9 @@ python course.py 命令 --help 显示一个命令的选项。
 import contextlib
 import hashlib
 import importlib.util
+import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -50,10 +53,17 @@ def main(arguments):
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__.strip())
         return 0
+    kit = None
+    if arguments[0] == "--from":
+        if len(arguments) < 3:
+            sys.exit("--from 后面要写离线包的文件夹和一个命令，例如：python course.py --from ../kit check")
+        kit, arguments = Path(arguments[1]).resolve(), arguments[2:]
+    if arguments[:2] == ["kit", "verify"]:  # asked before anything is installed
+        return tell_kit(kit, arguments[2:])
     if not ready():
         with only_one_at_a_time() as lock:
             if not ready():  # the launch that we waited for may have done it
-                set_up(lock)
+                set_up(lock, kit)
     return hand_over(arguments)
 
 
@@ -122,17 +132,23 @@ def locked(file):
 # --- installing -------------------------------------------------------------------------------------------------------
 
 
-def set_up(lock):
-    print(f"正在安装课程的依赖（只需一次，需要联网；详细日志：{shown(LOG)}）", flush=True)
+def set_up(lock, kit=None):
+    """Everything of the lock and the course itself; from `kit`, a folder, when there is one, and then without network."""
+    if kit:
+        check_fits(verified(kit))
+    network = "不用联网" if kit else "需要联网"
+    print(f"正在安装课程的依赖（只需一次，{network}；详细日志：{shown(LOG)}）", flush=True)
     if marker()[0] != place() or not PYTHON.exists():
         make_venv()
     if MARKER.exists():
         MARKER.unlink()
     LOG.write_bytes(b"")
     progress = Progress(locked_names())
-    install(["-r", str(LOCK)], progress, lock)
-    install(["--no-deps", "--no-build-isolation", "-e", str(ROOT)], progress, lock)
+    install(["-r", str(LOCK)], progress, lock, kit)
+    install(["--no-deps", "--no-build-isolation", "-e", str(ROOT)], progress, lock, kit)
     progress.finish()
+    if kit and (kit / "models").is_dir():
+        run([str(COURSE), "kit", "unpack", str(kit)])
     MARKER.write_text(f"{place()}\n{contents()}\n", encoding="utf-8")
 
 
@@ -168,9 +184,13 @@ def pip_command(arguments):
     return [str(PYTHON), "-m", "pip", "install", *options, *arguments]
 
 
-def install(arguments, progress, lock):
+def install(arguments, progress, lock, kit=None):
     """Run pip with its whole output in the log and one line on the screen; leave with one line when it fails."""
     environment = dict(os.environ, PYTHONUTF8="1", PYTHONUNBUFFERED="1")
+    if kit:  # neither an index nor whatever this computer has set for pip
+        environment = {name: value for name, value in environment.items() if not name.startswith("PIP_")}
+        environment["PIP_CONFIG_FILE"] = os.devnull
+        arguments = [*arguments, "--no-index", "--find-links", str(kit / "wheels")]
     # pip inherits the lock: should this process be killed, the next launch still waits for the pip it left behind.
     inherited = () if WINDOWS else (lock.fileno(),)
     with open(str(LOG), "ab") as log, open(str(LOG), encoding="utf-8", errors="replace") as output:
@@ -190,15 +210,17 @@ def install(arguments, progress, lock):
     if process.returncode:
         progress.finish()
         said = LOG.read_text(encoding="utf-8", errors="replace")
-        sys.exit("安装失败：{}。{}。详细日志：{}".format(*explain(said), shown(LOG)))
+        sys.exit("安装失败：{}。{}。详细日志：{}".format(*explain(said, kit), shown(LOG)))
 
 
-def explain(output):
+def explain(output, kit=None):
     """pip's own last error, and what the learner can do about it."""
     errors = re.findall(r"^ERROR: (.+?)\.?\s*$", output, re.MULTILINE)
     reason = errors[-1] if errors else "pip 没有说明原因"
     if "No space left" in output:
         return reason, "磁盘已满，请腾出空间后重试"
+    if kit and "No matching distribution" in output:
+        return reason, "离线包里没有适合这台电脑的版本，请老师核对系统要求并重做离线包"
     if re.search(r"Retrying \(Retry|ConnectionError|Connection aborted|[Tt]imed out|Temporary failure", output):
         return reason, "连不上软件源，请检查网络，或给 pip 换一个镜像源，然后重试；已下载的部分不会重来"
     if "No matching distribution" in output:
@@ -266,6 +288,85 @@ def shown(path):
     return path.relative_to(ROOT)
 
 
+# --- an offline kit, as `course kit build` makes it --------------------------------------------------------------------
+
+
+def tell_kit(kit, rest):
+    """`course kit verify DIR`."""
+    if kit is None:
+        if not rest or rest[0].startswith("-"):
+            sys.exit("请写出离线包的文件夹，例如：python course.py kit verify ../kit")
+        kit = Path(rest[0]).resolve()
+    manifest = verified(kit)
+    print(
+        "离线包完好：{} 个文件与清单一致。适用于 {}；Python {}。".format(
+            len(manifest["files"]), "、".join(manifest["platforms"]), "、".join(manifest["pythons"])
+        )
+    )
+    return 0
+
+
+def verified(kit):
+    """The manifest of a kit whose files are all as they were made; leave with one line when they are not."""
+    path = kit / "manifest.json"
+    if not path.is_file():
+        sys.exit(f"{kit} 不是离线包：里面没有 manifest.json。请写出离线包所在的文件夹。")
+    remedy = "请重新复制离线包，或请老师再运行一次 course kit build"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        files = manifest["files"]
+    except (ValueError, KeyError):
+        sys.exit(f"离线包的清单 {path} 已损坏。{remedy}。")
+    if not files:
+        sys.exit("这个离线包还没有做完：请老师再运行一次 course kit build，会接着做。")
+    bad = []
+    for number, name in enumerate(sorted(files), 1):
+        if sys.stdout.isatty():
+            print(f"\r正在核对离线包 {number}/{len(files)}".ljust(60), end="", flush=True)
+        if sha256(kit / name) != files[name]["sha256"]:
+            bad.append(name)
+    if sys.stdout.isatty():
+        print(flush=True)
+    # pip would take a wheel that somebody has added.
+    bad += sorted("wheels/" + file.name for file in (kit / "wheels").iterdir() if "wheels/" + file.name not in files)
+    if bad:
+        names = "、".join(bad[:5]) + ("等" if len(bad) > 5 else "")
+        sys.exit(f"离线包有 {len(bad)} 个文件缺失、损坏或不在清单上：{names}。{remedy}。")
+    return manifest
+
+
+def check_fits(manifest):
+    """Leave with one line when a kit is for other computers, another Python or another version of the course."""
+    system, python = this_platform(), "{}.{}".format(*sys.version_info[:2])
+    if system not in manifest["platforms"] or python not in manifest["pythons"]:
+        sys.exit(
+            "离线包适用于 {} 上的 Python {}，这里是 {} 上的 Python {}：请换一个 Python，或请老师用 "
+            "course kit build --platform {} --python {} 再做一次。".format(
+                "、".join(manifest["platforms"]), "、".join(manifest["pythons"]), system, python, system, python
+            )
+        )
+    if manifest["files"]["course/requirements.lock"]["sha256"] != sha256(LOCK):
+        sys.exit("离线包和这个课程文件夹的版本不同：请把离线包里的 course 文件夹复制过来，在它里面运行。")
+
+
+def this_platform():
+    """As `course kit build --platform` names it. A universal Python for macOS does not say on which chip it runs."""
+    name = sysconfig.get_platform()
+    return "macosx_" + platform.machine() if name.startswith("macosx") else name.replace("-", "_")
+
+
+def sha256(path):
+    """Of a file, in hexadecimal; nothing when it cannot be read."""
+    found = hashlib.sha256()
+    try:
+        with open(str(path), "rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                found.update(block)
+    except OSError:
+        return ""
+    return found.hexdigest()
+
+
 # --- handing over -----------------------------------------------------------------------------------------------------
 
 
@@ -273,6 +374,11 @@ def hand_over(arguments):
     command = [str(COURSE), *arguments]
     if not WINDOWS:
         os.execv(command[0], command)
+    return run(command)
+
+
+def run(command):
+    """The exit status of a command that has the screen meanwhile."""
     process = subprocess.Popen(command)
     while True:
         try:

@@ -6,8 +6,8 @@ from course_utils import paths
 
 __version__ = "0.1.0"
 
-# Metric modules are copied before they are run; keep the copies in our cache, not in the learner's home.
-os.environ.setdefault("HF_MODULES_CACHE", str(paths.cache() / "hf_modules"))
+# Metric modules are copied before they are run; keep the copies in our cache.
+os.environ.setdefault("HF_MODULES_CACHE", str(paths.own_cache() / "hf_modules"))
 # Fast tokenizers warn at every fork otherwise; we fork nothing while they run.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # How long a thread spins while it waits for the others, before it sleeps (in loops of libgomp, whose default is

@@ -171,7 +171,7 @@ def weights() -> list[Line]:
     from course_utils.models import weights as store
 
     model = catalogue.card("gemma-3-270m")
-    if store.is_ready(paths.cache() / "models" / model.name):
+    if store.is_ready(store.place(model.name)):
         return [Line(OK, "模型", f"{model.name} 已就绪")]
     try:
         store.wheel_chunks(next(source for source in model.sources if source.kind == "wheel"))

@@ -9,8 +9,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def workspace() -> Path:
-    """The learner's folder: `$COURSE_WORKSPACE`, else `workspace/` beside this package. Created when missing."""
-    return _made(Path(os.environ.get("COURSE_WORKSPACE") or ROOT / "workspace"))
+    """The learner's folder: `$COURSE_WORKSPACE`, else `workspace/` beside this package. Created when missing, and then
+    for its owner alone: on a computer that a class shares, nobody reads another's data, answers or keys.
+    """
+    return _made(Path(os.environ.get("COURSE_WORKSPACE") or ROOT / "workspace"), 0o700)
 
 
 def runs() -> Path:
@@ -19,10 +21,15 @@ def runs() -> Path:
 
 
 def cache() -> Path:
-    """Converted weights and other things that can be made again: `$COURSE_CACHE`, else the user's cache folder."""
-    return _made(Path(os.environ.get("COURSE_CACHE") or platformdirs.user_cache_dir("llm-finetuning-course")))
+    """Converted weights: `$COURSE_CACHE`, which a class may share and only its teacher write to, else `own_cache`."""
+    return _made(Path(os.environ["COURSE_CACHE"])) if os.environ.get("COURSE_CACHE") else own_cache()
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+def own_cache() -> Path:
+    """The user's cache folder. What Python imports from a cache must come from here: others may not write to it."""
+    return _made(Path(platformdirs.user_cache_dir("llm-finetuning-course")))
+
+
+def _made(folder: Path, mode: int = 0o777) -> Path:
+    folder.mkdir(mode, parents=True, exist_ok=True)
     return folder

@@ -7,10 +7,9 @@ from typing import Literal, get_args
 import pandas as pd
 import psutil
 
-from course_utils import paths
 from course_utils.errors import ConfigError
 from course_utils.models.catalogue import BaseModelCard, Tier, catalogue
-from course_utils.models.weights import is_ready
+from course_utils.models.weights import is_ready, place
 
 Task = Literal["简单生成", "对话", "情感分析", "知识问答", "复杂任务"]
 Difficulty = Literal["容易", "一般", "要求高"]
@@ -118,7 +117,7 @@ def trainable(card: BaseModelCard, hardware: Hardware) -> bool:
 
 
 def on_disk(card: BaseModelCard) -> bool:
-    return is_ready(paths.cache() / "models" / card.name)
+    return is_ready(place(card.name))
 
 
 def has_wheel(card: BaseModelCard) -> bool:

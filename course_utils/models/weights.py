@@ -30,7 +30,7 @@ def prepare(name: str, log: Callable[[str], None] = print) -> Path:
     if (Path(name) / "config.json").exists():
         return Path(name)
     model = card(name)
-    folder = paths.cache() / "models" / name
+    folder = place(name)
     if is_ready(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -38,6 +38,16 @@ def prepare(name: str, log: Callable[[str], None] = print) -> Path:
         if not is_ready(folder):
             _build(model, folder, log)
     return folder
+
+
+def place(name: str) -> Path:
+    """The folder of a catalogue's model, ready or not: in the cache, or, where a class shares one that only the teacher
+    writes to and it is not there, in the user's own.
+    """
+    folder = paths.cache() / "models" / name
+    if is_ready(folder) or os.access(paths.cache(), os.W_OK):
+        return folder
+    return paths.own_cache() / "models" / name
 
 
 def is_ready(folder: Path) -> bool:
@@ -71,6 +81,9 @@ def _build(model: BaseModelCard, folder: Path, log: Callable[[str], None]) -> No
         if shutil.disk_usage(partial).free < _disk_needed(model):
             raise _disk_full(model, partial)
         _fetch(model, partial, log)
+        for file in partial.iterdir():  # safetensors keeps its files to their owner; a class may share this cache
+            if file.is_file():
+                file.chmod(0o644)
         sums = {file.name: sha256(file) for file in sorted(partial.glob("*.safetensors"))}
         (partial / MANIFEST).write_text(json.dumps(sums, indent=1))
         os.replace(partial, folder)
