@@ -193,7 +193,7 @@ def _get(wanted: list[Requirement], target: Target, wheels: Path, log: Callable[
         log(f"{target}：下载 {done}/{len(needs)} {batch[0]} ……{about}")
         if _pip_download(batch, target, wheels):
             continue
-        for need in batch:  # one of them has no wheel
+        for need in batch:  # one of them has no wheel, or they do not go together
             if not _pip_download([need], target, wheels) and not _pip_wheel(need, target, wheels):
                 missing.append(need)
     return missing
@@ -231,14 +231,16 @@ def _keep(folder: Path, target: Target, wheels: Path) -> bool:
 
 
 def _pip(*arguments: str) -> bool:
-    """Run pip. False when a package has nothing that fits. Raises `CourseError` when it fails in another way."""
+    """Run pip. False when packages have nothing that fits. Raises `CourseError` when it fails in another way."""
     command = [sys.executable, "-m", "pip", *arguments, "--disable-pip-version-check"]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace")
     said = done.stdout + done.stderr
     if not done.returncode:
         return True
     network = any(sign in said for sign in ("Retrying (Retry", "Connection", "timed out", "Temporary failure"))
-    if not network and (arguments[0] == "wheel" or "No matching distribution" in said):
+    # Two versions of one package, for different patch releases of Python, are asked for at once and cannot be.
+    hopeless = "No matching distribution" in said or "ResolutionImpossible" in said
+    if not network and (arguments[0] == "wheel" or hopeless):
         return False
     errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
     raise CourseError(
