@@ -27,7 +27,7 @@ def jobs(context: typer.Context, as_json: Annotated[bool, typer.Option("--json",
     elif not found:
         print("还没有任务。提交一个：course submit-job CONFIG.yaml")
     for job in () if as_json else found:
-        print(f"{job.number:>4}  {state(job)}  {job.name}  {datetime.fromtimestamp(job.created):%m-%d %H:%M}")
+        print(f"{job.number:>4}  {job.standing}  {job.name}  {datetime.fromtimestamp(job.created):%m-%d %H:%M}")
         if job.message:
             print(f"      {job.message}")
 
@@ -40,7 +40,7 @@ def follow(number: Number) -> None:
     last = ""
     while True:
         job = jobs.job(number)
-        line = state(job) + (f"，{progress(job.folder)}" if job.state == jobs.RUNNING else "")
+        line = job.standing + (f"，{progress(job.folder)}" if job.state == jobs.RUNNING else "")
         if line != last:
             print(line, flush=True)
             last = line
@@ -80,11 +80,6 @@ def job(number: int) -> None:
     from course_utils.training import jobs
 
     jobs.work(number, _do)
-
-
-def state(job) -> str:
-    place = job.place
-    return f"{job.state}（前面还有 {place} 个）" if place else job.state
 
 
 def progress(folder: Path) -> str:

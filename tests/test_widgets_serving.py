@@ -57,9 +57,21 @@ def ask(panel, question: str) -> None:
     panel.work.wait()
 
 
-def test_importing_the_panels_opens_no_model_library():
-    code = "import sys, course_utils.widgets; print({'torch', 'transformers', 'fastapi', 'uvicorn'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
+HEAVY = "torch transformers fastapi uvicorn sklearn scipy openai trafilatura datasketch matplotlib"
+
+
+def test_importing_and_drawing_the_panels_opens_no_heavy_library():
+    code = f"""
+import sys
+from course_utils import widgets
+panels = [getattr(widgets, name) for name in widgets.__all__]
+first = set("{HEAVY}".split()) & set(sys.modules)
+for panel in panels:
+    panel()
+print(len(panels), first, set("{HEAVY}".split()) & set(sys.modules))
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert said.stdout.splitlines()[-1:] == ["16 set() set()"], said
 
 
 # publishing

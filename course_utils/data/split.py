@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 
 import pandas as pd
-from datasketch import MinHash, MinHashLSH
 
 from course_utils.data.records import Record
 from course_utils.errors import ConfigError, DataError
@@ -141,6 +140,8 @@ def near_duplicates(texts: Sequence[str], threshold: float = 0.7) -> list[list[i
     (datasketch) and are then compared. With 16 bands of 4 rows a pair of similarity s is a candidate with probability
     1 - (1 - s^4)^16: 0.99 at 0.7, all but certain above.
     """
+    from datasketch import MinHash, MinHashLSH
+
     index = MinHashLSH(num_perm=64, params=(16, 4))
     union = _Union(len(texts))
     for i, signature in enumerate(MinHash.generator(map(_shingles, texts), num_perm=64, seed=1)):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-from scipy.stats import binomtest
 
 from course_utils import paths
 from course_utils.data.formats import read_rows
@@ -147,6 +146,8 @@ def _agreement(judge: Judge, how: How, flaws: list[str], agreed: list[bool | Non
 
 
 def _wilson(right: int, n: int) -> tuple[float, float]:
+    from scipy.stats import binomtest
+
     if not n:
         return 0.0, 1.0
     found = binomtest(right, n).proportion_ci(method="wilson")

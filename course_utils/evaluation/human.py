@@ -16,7 +16,6 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import cohen_kappa_score
 
 from course_utils.data.records import atomic_writer, write_jsonl
 from course_utils.errors import ConfigError, DataError
@@ -153,6 +152,8 @@ def kappa(table: pd.DataFrame) -> float | None:
 
     1: they always agree; 0: as much as by chance. None when no two raters share a row.
     """
+    from sklearn.metrics import cohen_kappa_score
+
     wide, found = table.pivot(index="id", columns="rater", values="choice"), []
     for one, two in combinations(wide.columns, 2):
         both = wide[[one, two]].dropna()

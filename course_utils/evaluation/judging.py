@@ -14,7 +14,6 @@ from threading import Lock
 from typing import Literal, Protocol
 
 import numpy as np
-from scipy.stats import binomtest, spearmanr
 
 from course_utils.errors import CourseError, DataError
 from course_utils.evaluation.ledger import append, mend, read_lines
@@ -72,6 +71,8 @@ class Marks:
 
     def length_bias(self, answers: Sequence[str | None]) -> float:
         """Spearman's correlation of mark and length, -1 to 1; 0 when there is nothing to correlate."""
+        from scipy.stats import spearmanr
+
         pairs = [(len(a or ""), v) for a, v in zip(answers, self.values, strict=True) if v is not None]
         lengths, values = zip(*pairs, strict=True) if pairs else ((), ())
         varied = len(set(lengths)) > 1 and len(set(values)) > 1
@@ -114,6 +115,8 @@ class Verdicts:
     @property
     def longer_won(self) -> tuple[float, float]:
         """The share of decided rows that the longer answer won, and the p-value of the sign test against one half."""
+        from scipy.stats import binomtest
+
         n = self.longer + self.shorter
         return (self.longer / n, float(binomtest(self.longer, n).pvalue)) if n else (float("nan"), 1.0)
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import wilcoxon
 
 RESAMPLES = 1000
 Interval = tuple[float, float]
@@ -52,6 +51,8 @@ def paired(a: Sequence[float], b: Sequence[float], seed: int = 42) -> Paired:
     The interval is the bootstrap's over the rows' differences; the p-value is Wilcoxon's signed-rank test, exact for
     few rows, with ties left out (`scipy.stats.wilcoxon`). Both were asked to answer the same rows.
     """
+    from scipy.stats import wilcoxon
+
     differences = np.asarray(a, float) - np.asarray(b, float)
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
     p_value = float(wilcoxon(differences).pvalue) if wins + losses else 1.0

@@ -51,6 +51,12 @@ class Job:
         """How many come before it, of every user of this machine; None when it does not wait."""
         return turns.place(self.ticket) if self.state == QUEUED and self.ticket else None
 
+    @property
+    def standing(self) -> str:
+        """Its state for a reader, with the jobs that come before it."""
+        place = self.place
+        return f"{self.state}，前面还有 {place} 个" if place else self.state
+
 
 def submit_training(config: TrainingConfig, data: dict[str, list[Record]], name: str = "run") -> Job:
     """Put a fine-tune into the queue; its run folder is there at once. Raises `CourseError`."""

@@ -1,7 +1,6 @@
 """The panel of a batch: several models answer the same rows, as a job; its progress, and the answers side by side."""
 
 import re
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,15 +13,15 @@ from course_utils.data.records import sources
 from course_utils.errors import ConfigError, DataError
 from course_utils.evaluation.batch import answers, progress, read_work, submit_batch
 from course_utils.evaluation.ledger import read_lines
+from course_utils.models import remote
 from course_utils.models.catalogue import catalogue
 from course_utils.training import jobs
 from course_utils.training.history import find_run, runs
 from course_utils.training.recipe import parse_recipe
-from course_utils.widgets.base import Panel, cell, facts, heading, html_table, note
+from course_utils.widgets.base import cell, facts, heading, html_table, note
 from course_utils.widgets.batch_choice import LABEL, WIDE, batch_choice, renew_choice
-from course_utils.widgets.pieces import aligned, path_in_code
+from course_utils.widgets.pieces import JobPanel, aligned, path_in_code
 
-EVERY = 2  # seconds between two looks
 PAGE = 10  # rows of answers at once
 STEPS = ("1 模型与数据", "2 进度与答案")
 AUTO, CHOOSE, FREE = "auto", "choose", "free"
@@ -34,9 +33,11 @@ def batch_panel(**values) -> None:
     BatchPanel(**values).show()
 
 
-class BatchPanel(Panel):
+class BatchPanel(JobPanel):
     title = "批量推理"
     purpose = "让几个模型回答同样的题目。提交以后在后台排队，关掉网页也不会停；停了可以接着做，答过的不用重答。"
+    stopping = "手上的几行答完就停。"
+    going_on = "从没有答的行接着做。"
 
     def __init__(self, models: Sequence[str] = (), run: str | None = None, rows: int = 0, name: str = "评测"):
         """To begin with: models that are chosen, the run whose test part is asked, at most how many rows, a name."""
@@ -57,29 +58,18 @@ class BatchPanel(Panel):
         self.look()
         self.renew()
 
-    def show(self) -> None:
-        super().show()
-        threading.Thread(target=self._follow, daemon=True).start()
-
-    def _follow(self) -> None:
-        """Look again and again. Sets values only: a thread has no output of its own."""
-        quiet = threading.Event()
-        while not quiet.wait(EVERY):
-            if self.view.comm is None:  # the panel was closed
-                return
-            self.look()
-
     # --- the pages ---
 
     def _choice_page(self) -> list[widgets.Widget]:
         bases = [(f"基座：{card.title}", name) for name, card in catalogue().items()]
         trained = [(f"训练：{run.folder.name}", run.folder.name) for run in runs() if run.finished]
-        models = bases + trained
+        registered = [(f"远程：{found.name}", f"远程:{found.name}") for found in remote.remotes()]
+        models = bases + trained + registered
         self.models = _control(widgets.SelectMultiple, "模型", options=models, rows=min(10, len(models)))
         self.others = _control(widgets.Text, "其他模型", placeholder="文件夹，或 remote:模型名；几个用逗号隔开")
         advice = "按住 Ctrl 可以多选。排在最前的是比较的基准，通常是基座。"
-        if not llm.configured():
-            advice += f"用远程模型要先设环境变量 {'、'.join(llm.VARIABLES)}。"
+        if not registered:
+            advice += "远程模型先在 chat_panel() 里登记，这里就有；也可以设环境变量 " + "、".join(llm.VARIABLES) + "。"
         tested = [run.folder.name for run in runs() if (run.folder / "data" / "test.jsonl").exists()]
         held = [(f"训练「{name}」留下的测试集", ("run", name)) for name in tested]
         own = [(f"我的：{name}的测试集", ("data", name)) for name in store.names()]
@@ -188,25 +178,17 @@ class BatchPanel(Panel):
         return self.chosen.value
 
     @property
-    def job(self) -> jobs.Job | None:
-        """The job of the chosen batch; None when it was made without the queue."""
-        folder = self.folder.resolve()
-        return next((job for job in jobs.jobs() if job.folder == folder), None)
-
-    @property
-    def number(self) -> int:
-        job = self.job
+    def job(self) -> jobs.Job:
+        """The job of the chosen batch."""
+        job = self._found()
         if job is None:
             raise ConfigError("这次批量预测不是队列里的任务。请用当初的 course batch 命令接着做。")
-        return job.number
+        return job
 
-    def stop(self) -> None:
-        job = jobs.stop(self.number)
-        self.say(f"第 {job.number} 号任务{job.state}。" if job.state in jobs.ENDED else "手上的几行答完就停。")
-
-    def resume(self) -> None:
-        job = jobs.resume(self.number)
-        self.say(f"第 {job.number} 号任务重新排队，从没有答的行接着做。")
+    def _found(self) -> jobs.Job | None:
+        """The same; None when the batch was made without the queue."""
+        folder = self.folder.resolve()
+        return next((job for job in jobs.jobs() if job.folder == folder), None)
 
     # --- what there is to see ---
 
@@ -216,13 +198,12 @@ class BatchPanel(Panel):
         if self.chosen.value is None:
             self.state.value = note("还没有批量预测。")
             return
-        job, lines = self.job, progress(self.folder).to_dict("records")
+        job, lines = self._found(), progress(self.folder).to_dict("records")
         drawn = (self.folder, job and (job.state, job.place), [line["已完成"] for line in lines])
         if drawn == self.drawn:
             return
         self.drawn = drawn
-        waiting = f"，前面还有 {job.place} 个" if job and job.place else ""
-        about = {"任务": f"第 {job.number} 号，{job.state}{waiting}"} if job else {}
+        about = {"任务": f"第 {job.number} 号，{job.standing}"} if job else {}
         about |= {"说明": job.message} if job and job.message else {}
         running = job is not None and job.state == jobs.RUNNING
         self.state.value = facts(about) + html_table([_progress(line, running) for line in lines])

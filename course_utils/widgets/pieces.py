@@ -1,4 +1,6 @@
-"""What several panels share: long work with a stop button, the choice of a data set, an upload, a marked difference."""
+"""What several panels share: long work with a stop button, a job that is followed, a choice of data, an upload, a marked
+difference.
+"""
 
 import re
 import threading
@@ -11,8 +13,10 @@ from course_utils import paths
 from course_utils.data import presets, store
 from course_utils.data.polish import marked
 from course_utils.errors import CourseError
+from course_utils.training import jobs
 from course_utils.widgets.base import Panel
 
+EVERY = 2  # seconds between two looks at a job
 GONE = "background: #ffd9d6; color: #222; text-decoration: line-through"
 NEW = "background: #c9efd0; color: #222"
 FOUND = "background: #fff0a8; color: #222"
@@ -73,6 +77,43 @@ class LongWork:
                     self.panel.say("已停止，没有保存任何东西。")
         finally:
             self.begin.disabled, self.end.disabled = False, True
+
+
+class JobPanel(Panel):
+    """A panel about a job of the queue: it looks again and again, stops the job and goes on with it.
+
+    A subclass gives `job`, which raises `CourseError` when there is none, `look`, which brings the panel up to date, and
+    two sentences that say what becomes of the work.
+    """
+
+    stopping: str
+    going_on: str
+
+    @property
+    def job(self) -> jobs.Job:
+        raise NotImplementedError
+
+    def look(self) -> None:
+        raise NotImplementedError
+
+    def show(self) -> None:
+        super().show()
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    def _follow(self) -> None:
+        """Look now and then. Sets values only: a thread has no output of its own."""
+        quiet = threading.Event()
+        while not quiet.wait(EVERY):
+            if self.view.comm is None:  # the panel was closed
+                return
+            self.look()
+
+    def stop(self) -> None:
+        job = jobs.stop(self.job.number)
+        self.say(f"第 {job.number} 号任务{job.state}。" if job.state in jobs.ENDED else self.stopping)
+
+    def resume(self) -> None:
+        self.say(f"第 {jobs.resume(self.job.number).number} 号任务重新排队，{self.going_on}")
 
 
 def data_choice(**options) -> widgets.Dropdown:

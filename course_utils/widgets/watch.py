@@ -2,16 +2,15 @@
 
 import base64
 import html
-import threading
 
 import ipywidgets as widgets
 
 from course_utils.errors import ConfigError
 from course_utils.training import jobs
 from course_utils.training.run import Run
-from course_utils.widgets.base import Panel, facts, heading, table
+from course_utils.widgets.base import facts, heading, table
+from course_utils.widgets.pieces import JobPanel
 
-EVERY = 2  # seconds between two looks
 TROUBLES = "docs/training_troubles.md"
 
 
@@ -20,9 +19,11 @@ def watch_panel(number: int | None = None) -> None:
     WatchPanel(number).show()
 
 
-class WatchPanel(Panel):
+class WatchPanel(JobPanel):
     title = "任务与训练过程"
     purpose = "排队、运行、停止、继续。曲线和样例每两秒更新；关掉网页或重启内核，任务照样进行，再打开就能接着看。"
+    stopping = "会在这一步之后停下，先存好检查点。"
+    going_on = "会从最近的检查点继续。"
 
     def __init__(self, number: int | None = None):
         super().__init__()
@@ -41,18 +42,6 @@ class WatchPanel(Panel):
         self._list(number)
         self.chosen.observe(lambda _: self.look(), "value")
         self.look()
-
-    def show(self) -> None:
-        super().show()
-        threading.Thread(target=self._follow, daemon=True).start()
-
-    def _follow(self) -> None:
-        """Look again and again while something may change. Sets values only: a thread has no output of its own."""
-        quiet = threading.Event()
-        while not quiet.wait(EVERY):
-            if self.view.comm is None:  # the panel was closed
-                return
-            self.look()
 
     def _list(self, number: int | None = None) -> None:
         found = jobs.jobs()
@@ -115,15 +104,6 @@ class WatchPanel(Panel):
         )
         self.samples.value = heading("同样几条，训练中怎样回答") + table(_samples(samples)) if samples else ""
 
-    def stop(self) -> None:
-        job = jobs.stop(self.job.number)
-        ended = job.state in jobs.ENDED
-        self.say(f"第 {job.number} 号任务{job.state}。" if ended else "会在这一步之后停下，先存好检查点。")
-
-    def resume(self) -> None:
-        job = jobs.resume(self.job.number)
-        self.say(f"第 {job.number} 号任务重新排队，会从最近的检查点继续。")
-
     def code(self) -> str:
         number = self.chosen.value or 1
         return (
@@ -143,7 +123,7 @@ class WatchPanel(Panel):
 
 def _facts(job: jobs.Job, run: Run | None, metrics: list[dict]) -> dict[str, str]:
     steps = [line for line in metrics if "loss" in line]
-    found = {"状态": job.state + (f"，前面还有 {job.place} 个" if job.place else "")}
+    found = {"状态": job.standing}
     if job.message:
         found["说明"] = job.message
     if not steps:
