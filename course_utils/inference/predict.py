@@ -11,18 +11,10 @@ from course_utils.inference.classify import classify, has_classes
 from course_utils.inference.generate import generate
 
 
-def predict(
-    model,
-    tokenizer,
-    records: Sequence[Record],
-    labels: Sequence[str] | None = None,
-    max_length: int | None = None,
-    max_new_tokens: int = 64,
-    title: str = "预测",
-) -> list[dict]:
-    """`predictions`, with a progress bar."""
+def predict(model, tokenizer, records: Sequence[Record], *arguments, title: str = "预测", **options) -> list[dict]:
+    """`predictions`, whose arguments it takes, with a progress bar."""
     with bar(len(records), title) as progress:
-        return predictions(model, tokenizer, records, labels, max_length, max_new_tokens, progress)
+        return predictions(model, tokenizer, records, *arguments, progress=progress, **options)
 
 
 def predictions(
