@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from course_utils import cli_data, cli_evaluation, cli_jobs, cli_kit, cli_serving, paths
+from course_utils import cli_data, cli_evaluation, cli_jobs, cli_kit, cli_notebooks, cli_serving, paths
 from course_utils.errors import ConfigError, CourseError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_jobs.app, name="jobs")
+app.add_typer(cli_notebooks.app, name="notebooks")
 app.add_typer(cli_kit.app, name="kit")
 app.add_typer(cli_serving.service, name="service")
 app.add_typer(cli_serving.app, name="app")

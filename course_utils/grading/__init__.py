@@ -1,0 +1,1 @@
+"""Checks on what a learner did: exercises, quizzes, progress, and what is handed in."""
