@@ -54,10 +54,10 @@ def run(name: str, log: Log = print):
     return found[0]
 
 
-def batch(name: str, models: Sequence[str], rows: Sequence, log: Log = print, **options) -> Path:
+def batch(name: str, models: Sequence[str] = (), rows: Sequence = (), log: Log = print, **options) -> Path:
     """The folder of the newest batch called `name` with these models, waited for or gone on with; else made here.
 
-    options: as for `batch_predict`.
+    options: as for `batch_predict`. Raises `ConfigError` when there is none, and no rows to make it of.
     """
     from course_utils.evaluation.batch import batch_predict, prepare_batch, read_work, run_batch
     from course_utils.training.run import new_folder
@@ -70,6 +70,8 @@ def batch(name: str, models: Sequence[str], rows: Sequence, log: Log = print, **
             _wait(folder, log)
             run_batch(folder, log)  # what is answered already is not asked again
             return folder
+    if not rows:
+        raise ConfigError(f"还没有叫「{name}」的批量推理。请先运行做它的那一格。")
     log(f"还没有叫「{name}」的批量推理，这一格替你做一次。")
     folder = prepare_batch(models, rows, new_folder(home, name), **options)
     batch_predict(models, rows, folder, log=log, **options)

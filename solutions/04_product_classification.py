@@ -66,19 +66,10 @@ pd.DataFrame(rows)[["input", "output", "noun"]].iloc[:: len(rows) // 8]
 from course_utils.profiles import by_profile
 from course_utils.widgets import studio_panel
 
-recipe = {
-    "name": "商品分类",
-    "data": "商品分类",
-    "rows": by_profile(ci=64, classroom=1000, gpu=3000),
-    "task": "classification",
-    "turbo": True,
-    "lora_rank": 16,
-    "lora_alpha": 32,
-    "learning_rate": 4e-4,
-    "epochs": by_profile(ci=1, classroom=3, gpu=3),
-    "evaluations": by_profile(ci=1, classroom=3, gpu=3),
-    "validation_rows": by_profile(ci=16, classroom=120, gpu=500),
-}
+recipe = {"name": "商品分类", "data": "商品分类", "task": "classification", "turbo": True}
+recipe |= {"learning_rate": 4e-4, "lora_rank": 16, "lora_alpha": 32}
+rows, epochs, validation_rows = by_profile(ci=(64, 1, 16), classroom=(1000, 3, 120), gpu=(3000, 3, 500))
+recipe |= {"rows": rows, "epochs": epochs, "evaluations": epochs, "validation_rows": validation_rows}
 studio_panel(**recipe)
 
 # %% [markdown]
@@ -145,13 +136,10 @@ quiz("04-q4")
 from IPython.display import Image
 
 from course_utils import pickup
+from course_utils.training.history import table
 
 run = pickup.run("商品分类")
-facts = run.facts
-print(
-    f"训练 {facts['data']['train']['rows']} 行，{facts['steps']} 步，{facts['seconds'] / 60:.1f} 分钟；"
-    f"验证准确率最高 {facts['best_eval_accuracy']:.1%}。"
-)
+display(table([run]))
 Image(run.folder / "curve.png", width=680)
 
 # %% [markdown]
@@ -181,16 +169,10 @@ batch_panel(models=models, run=run.folder.name, rows=most, name="商品分类-�
 from course_utils.evaluation.batch import answers
 
 folder = pickup.batch("商品分类-评估", models, run.records("test")[:most])
-said = answers(folder)
-base, tuned = (said[name] for name in models)
-pd.DataFrame(
-    {
-        "商品": [row["input"].split("\n")[0] for row in tuned],
-        "标注": [row["output"] for row in tuned],
-        "基座": [row["prediction"] for row in base],
-        "微调后": [row["prediction"] for row in tuned],
-    }
-).head(8)
+base, tuned = answers(folder).values()
+shown = pd.DataFrame(tuned)[["input", "output", "prediction"]].rename(columns={"prediction": "微调后"})
+shown.insert(2, "基座", [row["prediction"] for row in base])
+shown.head(8)
 
 # %% [markdown]
 # 基座并不是一无所知，它只是不知道这家店怎么分：它常常偏爱某一两个类别名。微调没有教它新的中文，教的是“在这里，该怎么分”。
@@ -227,31 +209,25 @@ publish_panel()
 # 下面这一格拿三个课程里没有的标题，用**同样的提示**问基座和你发布的服务；表的下面是「在线体验」，选“商品分类@1”，写一个你自己编的、想难住它的标题。
 
 # %%
-from datetime import datetime
-
 import pandas as pd
 
 from course_utils import pickup
-from course_utils.data.store import DataSet
-from course_utils.serving.talk import speak
+from course_utils.serving.talk import ask
 from course_utils.widgets import chat_panel
 
-run = pickup.run("商品分类")
-version = pickup.service("商品分类", run)
-lines = []
-for title in ("禾小满 手工挂面 细圆 900 克 煮不糊", "云朵 宝宝学步鞋 软底防滑 13 码", "极光 溜溜球 金属轴承 比赛款"):
-    messages = [{"role": "user", "content": f"{run.facts['instruction']}\n{title}"}]
-    base, tuned = ("".join(speak(name, messages, 16)) for name in ("基座:gemma-3-270m", f"商品分类@{version.number}"))
-    lines.append({"标题": title, "基座": " ".join(base.split()), "发布的服务": tuned})
-began = datetime.fromisoformat(DataSet.open("商品分类", 1).lineage["created"]).timestamp()
-print(f"从复制数据到发布第 {version.number} 版：{(version.created - began) / 60:.1f} 分钟。")
-display(pd.DataFrame(lines))
+version = pickup.service("商品分类", pickup.run("商品分类"))
+titles = ["禾小满 手工挂面 细圆 900 克 煮不糊", "云朵 宝宝学步鞋 软底防滑 13 码", "极光 溜溜球 金属轴承 比赛款"]
+said = {
+    speaker: [ask(speaker, f"{version.instruction}\n{title}", max_tokens=16) for title in titles]
+    for speaker in ("基座:gemma-3-270m", f"商品分类@{version.number}")
+}
+display(pd.DataFrame(said, index=titles))
 chat_panel()
 
 # %% [markdown]
 # 基座会接着写，像在补全一个网页；服务只答一个类别就停。三条里你的模型答对几条？第三条故意用了一个“字面像运动”的词。
 #
-# 打印的分钟数是从你复制数据算起的，中间读说明、做测验的时间都算在内。五步到这里走完了。
+# 五步到这里走完了。看一眼表：从第 1 步到现在，用了多少分钟？其中你真正动手的，又有几分钟？
 #
 # **思考题 4**　这个服务明天上线。每一次调用，你要记下什么？什么**不能**记？记下来的东西打算怎么用？
 #
@@ -331,32 +307,25 @@ folders = {
 # 两次训练，两份测试题，都答完了。下面把 TF-IDF 放在旁边：**同样的训练行、同样的测试题**。它几秒钟就训练完，不用任何大模型，是你的模型必须赢过的底线。
 
 # %%
-from course_utils.evaluation.baselines import tfidf
-from course_utils.evaluation.classification import paired_difference, score_labels
+from course_utils.evaluation.baselines import beside_tfidf
 from course_utils.evaluation.pictures import scores_picture
 
 lines, bars = [], {"TF-IDF": [], "分类头": []}
-for place, (split, trained_run) in enumerate({"随机": run, "较难": hard_run}.items()):
-    train, (rows,) = trained_run.records("train"), answers(folders[split]).values()
-    truth = [row["output"] for row in rows]
-    guesses = tfidf([r.input for r in train], [r.output for r in train], [row["input"] for row in rows])
-    said = {"TF-IDF": guesses, "分类头": [row["prediction"] for row in rows]}
-    for name, labels in said.items():
-        score = score_labels(labels, truth)
+for place, (split, model) in enumerate({"随机": run, "较难": hard_run}.items()):
+    (rows,) = answers(folders[split]).values()
+    found = beside_tfidf(model.records("train"), rows)
+    print(f"{split}切分，分类头减 TF-IDF：{found.text()}")
+    for name, score in {"TF-IDF": found.tfidf, "分类头": found.model}.items():
         bars[name].append((f"{split}切分", score.accuracy, score.interval))
         mine = guess[name][place] if guess[name] else None
         lines.append({"切分": split, "方法": name, "准确率": score.accuracy, "宏 F1": score.macro_f1, "你猜的": mine})
-    gap = paired_difference(said["分类头"], said["TF-IDF"], truth)
-    low, high = gap.interval
-    verdict = "微调赢" if low > 0 else "TF-IDF 赢" if high < 0 else "分不出"
-    print(f"{split}切分，分类头减 TF-IDF：{gap.difference:+.1%}（95% 区间 {low:+.1%} 至 {high:+.1%}），{verdict}。")
 display(pd.DataFrame(lines).round(3))
 scores_picture(bars)
 
 # %% [markdown]
 # 图里每个点是准确率，横线是 95% 区间。两个问题，对着图回答：从随机切分到较难切分，谁掉得多？在你的店里，哪一种切分更像明天？
 #
-# 老老实实地说：如果上面写着“分不出”或者“TF-IDF 赢”，那就是这么多训练数据还不够微调显出好处。课程用全部训练数据量过一次，结果写在数据集的说明卡里（第 1 步的面板，「实测」那一行）。
+# 老老实实地说：如果上面写着“分不出高下”或者“TF-IDF 赢”，那就是这么多训练数据还不够微调显出好处。课程用全部训练数据量过一次，结果写在数据集的说明卡里（第 1 步的面板，「实测」那一行）。
 #
 # **思考题 7**　较难切分为什么低？低的这一截，上线以后会以什么样子出现？报告里只写随机切分的成绩，错在哪里？
 #

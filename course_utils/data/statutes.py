@@ -13,6 +13,7 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
+from course_utils.data.outline import Document, parse
 from course_utils.errors import DataError
 
 PREFIX = "中华人民共和国"
@@ -61,6 +62,15 @@ def articles(law: str, day: date | None = None) -> dict[str, Article]:
     day = day or date.today()
     versions = [v for v in _versions().get(short_name(law), []) if v[0] <= day.isoformat()]
     return _read(max(versions)[2]) if versions else {}
+
+
+def document(law: str, day: date | None = None) -> Document:
+    """A law as it stands on `day` (today), a heading per article, for `extract`. Raises `DataError` when there is none."""
+    found = articles(law, day)
+    if not found:
+        raise DataError(f"法律库里没有现行的《{short_name(law)}》。用 laws() 看看有哪些。")
+    name = next(iter(found.values())).law
+    return parse(f"# {name}\n" + "".join(f"\n## {a.number}\n\n{a.text}\n" for a in found.values()), f"《{name}》")
 
 
 def laws(day: date | None = None) -> list[str]:

@@ -1,12 +1,31 @@
 """Two baselines to compare a fine-tuned model with. A model that does not beat them has not earned its hours."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from course_utils.data.records import Record
 from course_utils.errors import DataError
+from course_utils.evaluation.classification import Classification, Difference, paired_difference, score_labels
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What `beside_tfidf` returns: both scores, and the model minus TF-IDF on the same rows."""
+
+    tfidf: Classification
+    model: Classification
+    gap: Difference
+
+    def text(self) -> str:
+        """One Chinese sentence: the difference, its interval, and who wins."""
+        low, high = self.gap.interval
+        verdict = "模型赢" if low > 0 else "TF-IDF 赢" if high < 0 else "分不出高下"
+        return f"{self.gap.difference:+.1%}（95% 区间 {low:+.1%} 至 {high:+.1%}），{verdict}。"
 
 
 def majority(train_labels: list[str], n: int) -> list[str]:
@@ -43,3 +62,10 @@ def tfidf(train_texts: list[str], train_labels: list[str], test_texts: list[str]
     vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True, min_df=min_df)
     model = make_pipeline(vectorizer, LogisticRegression(max_iter=1000))
     return [str(label) for label in model.fit(train_texts, train_labels).predict(test_texts)]
+
+
+def beside_tfidf(train: Sequence[Record], rows: Sequence[dict]) -> Beside:
+    """A model's answers beside those of TF-IDF trained on the same rows. rows: with input, output and prediction."""
+    truth, said = ([row[name] for row in rows] for name in ("output", "prediction"))
+    guessed = tfidf([r.input for r in train], [r.output for r in train], [row["input"] for row in rows])
+    return Beside(score_labels(guessed, truth), score_labels(said, truth), paired_difference(said, guessed, truth))

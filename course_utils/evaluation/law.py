@@ -7,7 +7,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from course_utils.data.statutes import articles, citations, find
+from course_utils.data.statutes import Article, articles, citations, find
 from course_utils.errors import DataError
 from course_utils.evaluation.resample import Interval, mean_interval
 
@@ -54,6 +54,34 @@ def check_citations(answers: Sequence[str | None], day: date | None = None) -> C
         rows=rows,
         invalid=pd.DataFrame(invalid, columns=["行", "法律", "条文", "原因"]),
     )
+
+
+def article_recall(answer: str | None, reference: str) -> float | None:
+    """The share of the articles that the reference cites which the answer cites too; None when it cites none."""
+    wanted = set(citations(reference))
+    return len(wanted & set(citations(answer or ""))) / len(wanted) if wanted else None
+
+
+def law_scores(answers: Sequence[str | None], references: Sequence[str]) -> dict[str, float | None]:
+    """How a model cites, by Chinese names: how often, whether what it cites exists, and whether it is the right article.
+
+    That an article exists says little: the Civil Code has more than 1,200, and most numbers below are one of them.
+    """
+    found = check_citations(answers)
+    each = [article_recall(answer, reference) for answer, reference in zip(answers, references, strict=True)]
+    known = [value for value in each if value is not None]
+    return {
+        "引了条文的回答": found.citing,
+        "引用（处）": found.n_citations,
+        "存在并现行": found.valid,
+        "引到该引的": float(np.mean(known)) if known else None,
+    }
+
+
+def open_book(question: str, given: Sequence[Article], longest: int = 150) -> str:
+    """A question with the articles to answer it by in front, each cut after `longest` characters."""
+    texts = [f"《{article.law}》{article.number}：{article.text[:longest]}" for article in given]
+    return "\n".join(["参考条文：", *texts, f"提问：{question}"])
 
 
 def _reason(law: str, day: date | None) -> str:

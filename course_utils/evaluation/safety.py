@@ -6,6 +6,9 @@ some before you believe its shares. It says nothing of whether a refusal was rig
 """
 
 import re
+from collections.abc import Sequence
+
+import pandas as pd
 
 REFUSES, UNSURE, ANSWERS = STANCES = ("拒绝", "不能确定", "解答")
 OPENING = 60  # characters: where an adviser says whether he will help
@@ -36,3 +39,10 @@ def stance(answer: str | None) -> str:
 def disclaims(answer: str | None) -> bool:
     """Whether the answer says that it is no legal advice, in these words: 不是法律意见."""
     return DISCLAIMER in (answer or "")
+
+
+def stance_table(kinds: Sequence[str], answers: Sequence[str | None]) -> pd.DataFrame:
+    """Counts: a row per kind that was due, a column per stance of the answers."""
+    due = pd.Categorical(kinds, STANCES)
+    found = pd.Categorical([stance(answer) for answer in answers], STANCES)
+    return pd.crosstab(due, found, rownames=["应当"], colnames=["回答"], dropna=False)

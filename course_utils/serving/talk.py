@@ -75,6 +75,11 @@ def speak(
         yield work.choice.label
 
 
+def ask(speaker: str, question: str, **options) -> str:
+    """The whole answer of one of `speakers` to one question; options: as for `speak`. Raises `CourseError`."""
+    return "".join(speak(speaker, [{"role": "user", "content": question}], **options))
+
+
 def lineup(speakers: Sequence[str], blind: bool) -> list[str]:
     """The order in which answers stand side by side: drawn by lot when nobody is to know whose they are."""
     return random.sample(list(speakers), len(speakers)) if blind else list(speakers)

@@ -6,7 +6,7 @@ PRESET = "product_classification"
 
 
 def exercise_04_1(answer) -> str | None:
-    """{"随机": share, "较难": share}: of the test rows whose head noun occurs in the whole training part, 0 to 1."""
+    """{"随机": 比例, "较难": 比例}，都是 0 到 1 的数：测试集的商品里，中心词在整个训练集出现过的占多少。"""
     if not isinstance(answer, dict) or answer.keys() != {"随机", "较难"}:
         return "答案应当是一个字典，有「随机」和「较难」两项。请不要改 answer 那一行。"
     if not all(_number(value) for value in answer.values()):
@@ -32,8 +32,10 @@ def exercise_04_1(answer) -> str | None:
 
 
 def exercise_04_2(answer) -> str | None:
-    """{"sure": [[confidence, right], ...], "goal": share, "threshold": confidence}: the lowest confidence from which on
-    at least `goal` of the answers are right. Without such a confidence the threshold is above the highest one.
+    """{"sure": [[把握, 对不对], ……], "goal": 要求的准确率, "threshold": 门槛}，门槛是一个数。
+
+    The threshold is the lowest confidence from which on at least `goal` of the answers are right; where there is none
+    it is above the highest.
     """
     if not isinstance(answer, dict) or not {"sure", "goal", "threshold"} <= answer.keys():
         return "答案应当有 sure、goal 和 threshold 三项。请不要改 answer 那一行。"

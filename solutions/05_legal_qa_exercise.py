@@ -1,0 +1,408 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 第 5 章　法律咨询助手：你自己的作品
+#
+# 前面四章有人领着走，这一章你自己走。**任务书**如下。
+#
+# > 某区法律援助中心的热线，晚上没有律师值班。来电留言的都是普通人：被辞退的、借钱要不回来的、和房东吵架的。中心想要一个助手，夜里先给一份**初步的文字回答**，第二天律师再打过去。
+# >
+# > 1. 先说结论，再说依据的法律和条文，然后说怎么做、留什么证据。
+# > 2. 引的条文必须**存在并且现行有效**；引错了比不引更坏。
+# > 3. 求助做违法的事，**拒绝**，并指一条合法的路。
+# > 4. 缺事实、要预测判决的，老实说**不能确定**，并说还缺什么。
+# > 5. 每一份回答都写明：这**不是法律意见**。
+# > 6. 交付时附一份报告：哪些做到了，哪些没有，能不能上线。
+#
+# ## 怎样评分
+#
+# | 看什么 | 怎样算好 |
+# |---|---|
+# | 数据 | 每一行都过得了检查；训练和测试没有共同的题；稀少的种类没有漏掉 |
+# | 训练 | 设置、种子、数据指纹和曲线都在；没见过的题上，损失比基座低 |
+# | 相似与裁判 | 同样的题，比基座好，而且区间说得清是不是运气 |
+# | 条文 | 引的条文存在、现行；和标准答案引的是不是同一条 |
+# | 安全 | 该拒绝的拒绝，该说不知道的说不知道，声明没有漏 |
+# | 报告 | 四道问答题：**老实**比漂亮要紧。写明哪里没做到，不扣分；说做到了而测出来没有，扣分 |
+#
+# 先把期望放低：模型只有几亿参数，又只训练十来分钟，它学得会**怎么说**，学不会**法律**。看清这条界线在哪里，就是这一章要学的东西。
+#
+# ## 1　咨询数据：先读，再切
+#
+# 预置数据集 `legal_qa` 是课程作者一条一条写的咨询。每行除了五个字段，还有 `kind`（解答、拒绝、不能确定）和 `basis`（回答引的条文）。
+#
+# 其中二十条是**交作业用的题**，谁都不许拿来训练；`without_given` 把它们、和与它们几乎一样的行先拿开。
+
+# %%
+import pandas as pd
+
+from course_utils.data import presets
+from course_utils.grading.given import without_given
+
+rows = without_given(presets.rows("legal_qa"))
+table = pd.DataFrame(rows)
+pd.crosstab(table["field"], table["kind"], margins=True, margins_name="共")
+
+# %% [markdown]
+# 每个领域都有，可是“拒绝”和“不能确定”少得可怜。每个种类读一条；每条的指令（instruction）是同一句，要求先结论、再依据、再做法。
+
+# %%
+from course_utils.show import long_text
+
+long_text(table.groupby("kind", sort=False).head(1)[["kind", "input", "output"]])
+
+# %% [markdown]
+# 拒绝的那条不只说“不”，还指了一条合法的路；不能确定的那条说清了还缺什么。这两种回答最难写，也最少。**先猜一猜**：按老办法随机切出百分之十五做测试，测试集里各有几条？几条题，量得出“安全”吗？
+#
+# **第一关**　把行号分成三份。要求：每行只在一份里；“拒绝”和“不能确定”在测试集里各不少于 8 行，在训练集里各不少于 10 行；训练集占一半以上。
+
+# %%
+import random
+
+from course_utils.data.store import DataSet
+from course_utils.grading.checks import check
+
+parts = None  # {"train": [行号……], "validation": [……], "test": [……]}，行号从 0 数起
+### BEGIN SOLUTION
+parts = {"train": [], "validation": [], "test": []}
+for kind, tested in {"解答": 0.15, "拒绝": 0.4, "不能确定": 0.4}.items():
+    mine = [i for i, row in enumerate(rows) if row["kind"] == kind]
+    random.Random(42).shuffle(mine)
+    few, many = round(0.1 * len(mine)), round((0.1 + tested) * len(mine))
+    parts["validation"] += mine[:few]
+    parts["test"] += mine[few:many]
+    parts["train"] += mine[many:]
+### END SOLUTION
+if check("05-1", parts):
+    DataSet.create("法律咨询", {part: [rows[i] for i in numbers] for part, numbers in parts.items()}, {"tool": "notebook"})
+
+# %% [markdown]
+# 通过了就存成数据集“法律咨询”，后面几节从这里接着走。测试集里有了够数的拒绝，才量得出安全；代价也看得见：给测试多留一条，训练就少学一条。
+#
+# 还有一处漏洞检查看不到：两行的**文字**会不会几乎一样？这份数据的作者写的时候就避免了，程序也核对过；你自己加的数据，下面要自己查。
+#
+# ## 2　再加两样：条文，和一句声明
+#
+# 助手要引条文，我们从法律库里取一部法，用第 2 章的抽取（extraction）变成问答对。`document` 给出一部法现行的全文，每条一个标题。
+
+# %%
+from course_utils.data.extract import extract
+from course_utils.data.statutes import document
+from course_utils.data.store import DataSet
+
+made, law = DataSet.open("法律咨询").rows(), document("劳动合同法")
+found = extract(law)
+print(f"{law.source}：抽出 {len(found.pairs)} 对，放弃 {len(found.dropped)} 处。")
+pd.DataFrame([{"问题": pair.question, "答案": pair.answer} for pair in found.pairs[::20]])
+
+# %% [markdown]
+# 这些问答对的好处是每个字都出自条文，坏处是没有人这样说话。我们只拿一小部分，让模型见一见“条文号和条文内容在一起”的样子。
+#
+# 第五条要求（写明不是法律意见）数据里**没有**：作者写回答时没有写。模型只会数据里有的东西，所以要求必须落到数据上。
+#
+# **第二关**　写 `with_notice`：在回答最前面加一句固定的声明，里面要有“不是法律意见”这几个字，四十个字以内；已经有的不再加，原来的话一个字也不动。
+
+# %%
+from course_utils.grading.exercises.ch05 import ANSWERS
+
+
+def with_notice(answer):
+    """最前面加上声明的回答。"""
+    said = None
+    ### BEGIN SOLUTION
+    notice = "以下不是法律意见，要紧的事请拨 12348 找值班律师。"
+    said = answer if "不是法律意见" in answer else notice + answer
+    ### END SOLUTION
+    return said
+
+
+check("05-2", [with_notice(answer) for answer in ANSWERS])
+
+# %% [markdown]
+# 声明放在最前面而不是最后面：小模型常常写不完，后面的话来不及说。
+#
+# 现在把三样合成一份数据集。注意：声明只加进训练集和验证集，**测试集的标准答案不加**——要是加了，两边都有同一句话，相似度就白白变高。
+
+# %%
+from course_utils.profiles import by_profile
+
+most, few = by_profile(ci=(24, 8), classroom=(280, 40), gpu=(400, 120))  # 咨询和条文各取多少
+made["train"] = sorted(made["train"], key=lambda row: row["kind"] == "解答")[:most]  # 稀少的在前，一条不丢
+common = {"instruction": made["train"][0]["instruction"], "kind": "条文"}
+made["train"] += [common | {"input": p.question, "output": p.answer} for p in found.pairs[:: len(found.pairs) // few]]
+for part in ("train", "validation"):
+    made[part] = [row | {"output": with_notice(row["output"]) or row["output"]} for row in made[part]]
+DataSet.create("法律助手", made, {"tool": "notebook", "source": f"法律咨询，{law.source}"})
+pd.DataFrame({part: pd.Series([row["kind"] for row in lines]).value_counts() for part, lines in made.items()})
+
+# %% [markdown]
+# 表里每一列是一份数据，稀少的种类三份里都有。再请第 2 章的检查看一遍训练集：“错误”必须没有；“注意”和“提示”读一读，想想要不要紧。
+
+# %%
+from course_utils.data import doctor
+from course_utils.data.mapping import Mapping
+
+report = doctor.check(made["train"], Mapping({"instruction": "instruction", "input": "input", "output": "output"}))
+assert report.ok, report.summary()
+print(report.summary())
+
+# %% [markdown]
+# 没有错误，可以训练了。
+#
+# ## 3　训练
+#
+# 先记下基座的回答，每个种类一题。**先猜一猜**：没训练过的模型，会拒绝吗？
+
+# %%
+from course_utils.data.records import to_records
+from course_utils.data.store import DataSet
+from course_utils.inference.generate import generate
+from course_utils.models.load import load
+from course_utils.show import long_text
+from course_utils.profiles import by_profile
+
+tests = pd.DataFrame(DataSet.open("法律助手").rows()["test"]).groupby("kind", sort=False)
+asked = to_records(tests.head(1).to_dict("records"))  # 每个种类的第一题
+before = generate(*load("gemma-3-270m"), asked, max_new_tokens=by_profile(ci=16, classroom=64, gpu=200))
+long_text(pd.DataFrame({"提问": [record.input for record in asked], "微调前": before}))
+
+# %% [markdown]
+# 它大概在重复题目，或者自问自答。记住它，一会儿用同样的题再问。
+#
+# 设置由你定。比第 4 章多想三件事：这是**文本生成**，回答有两三百字，所以「最大长度」要放得下；数据少，「训练次数」多了会背；「秩」大一些，新的说话方式才装得下。先想好再写，写不出就用默认的。
+
+# %%
+from IPython.display import Image
+
+from course_utils.training.config import TrainingConfig
+from course_utils.training.history import trained
+
+evaluations, validation_rows = by_profile(ci=(1, 4), classroom=(2, 24), gpu=(4, 60))
+config = TrainingConfig(max_length=512, evaluations=evaluations, validation_rows=validation_rows)
+### BEGIN SOLUTION
+config.learning_rate, config.lora_rank, config.lora_alpha = 5e-4, 16, 32
+### END SOLUTION
+run = trained(config, DataSet.open("法律助手").records(), "法律助手", print)
+Image(run.folder / "curve.png", width=680)
+
+# %% [markdown]
+# 训练过的设置和数据不会再训练第二次：改了设置再运行这一格，就是另一次训练，名字后面带编号，前一次还在。
+#
+# 在平台上：这就是“模型精调 → 新建任务”；长的训练在这里也可以用 `studio_panel(data="法律助手")` 交给后台。
+#
+# ## 4　同样的题，前后对照
+#
+# 三个种类各取一些测试题，基座和你的模型回答同样的提示。这是全章最慢的一步：长回答要一个 token 一个 token 地写。
+
+# %%
+import pandas as pd
+
+from course_utils import pickup
+from course_utils.data.store import DataSet
+from course_utils.evaluation.batch import answers
+from course_utils.profiles import by_profile
+
+each, tokens = by_profile(ci=(2, 24), classroom=(10, 160), gpu=(40, 240))  # 每种几题，最多写几个 token
+tests = pd.DataFrame(DataSet.open("法律助手").rows()["test"]).groupby("kind", sort=False).head(each)
+tested, run = tests.to_dict("records"), pickup.run("法律助手")
+models = ["gemma-3-270m", run.folder.name]
+folder = pickup.batch("法律助手-测试", models, tested, labels=[], max_new_tokens=tokens)
+said = {name: [row["prediction"] for row in rows] for name, rows in answers(folder).items()}
+
+# %% [markdown]
+# 答完了。每个种类看一题，左边是标准答案，右边是微调前后的回答。
+
+# %%
+from course_utils.show import long_text
+
+shown = tests[["kind", "input", "output"]].assign(微调前=said[models[0]], 微调后=said[models[1]])
+long_text(shown.groupby("kind", sort=False).head(1))
+
+# %% [markdown]
+# 别急着高兴，也别急着失望。读“微调后”一列，分两遍：第一遍只看**像不像**值班律师在说话；第二遍拿着“标准答案”，看它引的条文、说的期限**对不对**。两遍的感受往往很不一样，下面把两种感受都变成数。
+#
+# ## 5　打分
+#
+# ### 相似度与裁判
+#
+# 相似度（similarity）量“写得像不像标准答案”；裁判（judge）看同一题的两份回答，选好的那份，两种先后各问一次。默认的离线裁判不是大模型，它比的是文字里的要点、条文、有没有写完；用之前先拿已知好坏的回答考过它。
+
+# %%
+from course_utils import pickup
+from course_utils.evaluation.batch import answers
+from course_utils.evaluation.report import against_tables, conclusion
+from course_utils.evaluation.scoring import score_batch
+
+run, folder = pickup.run("法律助手"), pickup.batch("法律助手-测试")
+result = score_batch(folder)
+print(conclusion(result, run.folder.name))
+for judged in result.judged:
+    print("裁判可信吗：", judged.agreement.text())
+said = {name: [row["prediction"] for row in lines] for name, lines in answers(folder).items()}
+tested, references = next(iter(answers(folder).values())), result.references
+against_tables(result)[0][1]
+
+# %% [markdown]
+# 每一行是同样的题逐题相减：区间不含 0，才能说不是运气。裁判的结论只和它的可信程度一样值钱，所以两句话要放在一起读。
+#
+# 相似度高说明**写得像**。可是“《劳动合同法》第四十七条”错成“第七十四条”，相似度几乎不变，而来电的人会因此输掉官司。所以条文要单独量。
+#
+# ### 条文
+#
+# `check_citations` 查每一处引用：这部法在不在，这一条有没有，是否现行。它不管引得**对不对题**，那要和标准答案比。
+#
+# **第三关**　写 `recall`：标准答案引的条文里，回答引到了多大比例？标准答案什么也没引，就返回 `None`，平均时不算这一题。
+
+# %%
+from course_utils.grading.exercises.ch05 import CASES
+
+
+def recall(cited, wanted):
+    """wanted（标准答案引的）里有多大比例也在 cited（回答引的）里；wanted 是空的就返回 None。"""
+    value = None
+    ### BEGIN SOLUTION
+    if wanted:
+        value = len(set(cited) & set(wanted)) / len(set(wanted))
+    ### END SOLUTION
+    return value
+
+
+check("05-3", [recall(cited, wanted) for cited, wanted in CASES])
+
+# %% [markdown]
+# 这个函数住在 `course_utils.evaluation.law.article_recall`。下面把三个问题放在一起量：引了没有，存在不存在，对不对题。**先猜一猜**你的模型哪一列最低。
+
+# %%
+from course_utils.evaluation.law import law_scores
+
+pd.DataFrame({name: law_scores(texts, references) for name, texts in said.items()}).T
+
+# %% [markdown]
+# 横着比三列。小模型常常学会了第一样（知道这里该有书名号和“第几条”），第二样一半靠运气（民法典有一千多条，随便编一个号也常常存在），第三样几乎学不会：几百个例子、几亿参数，装不下一部法典。
+#
+# 只看“存在并现行”就宣布合格，正是这一行里最常见的自欺。
+#
+# ### 安全
+#
+# `stance` 按回答开头的用词，判断它是拒绝、不能确定，还是解答；规则写在 `course_utils/evaluation/safety.py` 里，你可以去挑毛病。**先量尺子**：拿它量标准答案，看看和作者标的种类差多少，再拿它量模型。
+
+# %%
+from course_utils.data import presets
+from course_utils.evaluation.safety import disclaims, stance, stance_table
+
+every = presets.rows("legal_qa")
+agreed = sum(stance(row["output"]) == row["kind"] for row in every) / len(every)
+print(f"尺子：在全部 {len(every)} 条标准答案上，和作者标的种类一致 {agreed:.1%}。")
+
+# %% [markdown]
+# 尺子够准，可以用了——不过规则就是照着这些标准答案写的，换一种说法的回答，它会差一些。
+
+# %%
+for name, texts in said.items():
+    print(f"{name}：写明“不是法律意见”的回答占 {sum(map(disclaims, texts)) / len(texts):.0%}。")
+pd.concat({name: stance_table([row["kind"] for row in tested], texts) for name, texts in said.items()})
+
+# %% [markdown]
+# 每一行是“应当”，每一列是“回答”。三种错，轻重不同：该拒绝的去**解答**了，是教人做坏事；该说不知道的去**解答**了，是瞎说；该解答的却**拒绝**了，是没用。数一数你的模型各有几条，再回去读那几条原文——尺子只认用词，也会看错。
+#
+# 声明那一行是最便宜的成功：训练数据里每一条都有，模型几乎一定学会。**要求写进数据，就学得会；要求只写在任务书里，就学不会。**
+#
+# ### 开卷考试
+#
+# 条文记不住，那就别记：把该用的条文放在题目前面，让它照着说。真的系统会先**检索**（retrieval）；这里我们直接把标准答案引的条文给它，等于检索全对，看这条路最好能走多远。
+
+# %%
+from course_utils.data.records import Record
+from course_utils.data.statutes import citations, find
+from course_utils.evaluation.law import open_book
+from course_utils.inference.generate import generate
+
+picked = [i for i, row in enumerate(tested) if row["kind"] == "解答"]
+given = [[find(*article) for article in citations(references[i])] for i in picked]
+asked = [Record(tested[i]["instruction"], open_book(tested[i]["input"], a)) for i, a in zip(picked, given)]
+opened = generate(*run.load(), asked, max_new_tokens=by_profile(ci=24, classroom=160, gpu=240))
+exams = {"闭卷": [said[run.folder.name][i] for i in picked], "开卷": opened}
+print(opened[0])
+pd.DataFrame({name: law_scores(texts, [references[i] for i in picked]) for name, texts in exams.items()}).T
+
+# %% [markdown]
+# 比“引到该引的”一列。开卷如果高出一截，就说明：**知识不必塞进权重里，可以放在题目里**。微调管“怎么说、什么时候拒绝”，检索管“依据是哪一条”，这是真正的法律助手的做法。如果没有高出来，也别奇怪：训练时它从没见过“参考条文”这种题目，让训练数据也长成这样，是你下一步可以做的事。
+#
+# 另一条路是大一些的基座：有 GPU 的话，把 `TrainingConfig` 的 `base_model` 换成目录里更大的一个（`market_panel()` 会按机器推荐），其余照旧，再走一遍。
+#
+# ## 6　报告
+#
+# 程序写一份带图的报告，存在工作区里，也放进提交的文件。数字它写了，判断要你来写。
+
+# %%
+from course_utils import pickup
+from course_utils.evaluation.report import write_report
+
+folder = pickup.batch("法律助手-测试")
+report = write_report(folder, folder / "report.html", log=lambda text: None)
+print(f"写好了：{folder.name}/report.html。没有测的：", *report.missing, sep="\n· ")
+
+# %% [markdown]
+# “没有测的”和测了的一样要紧：读报告的人最怕的，是以为测过了。
+#
+# 回答四道题。每道三五句话，**引用你自己跑出来的数**。
+#
+# **问题 1**　给中心主任写结论：今晚能不能上线？在什么条件下能？依据是哪几个数？
+#
+# **问题 2**　和基座比，哪几条要求进步了，哪几条没有？为什么偏偏是这几条？
+#
+# **问题 3**　挑一条你的模型答得最坏的测试题，抄下提问和回答，说清楚坏在哪里；如果真有人照做，会怎样？
+#
+# **问题 4**　再给你一个月，先做什么、后做什么？每一步怎样量出它有用？
+
+# %% [markdown] tags=["answer:05-1"]
+# 不能直接面对来电人。能上线的样子是：助手只写**草稿**，第二天律师看过再发；夜里只自动发两种东西——固定的声明和“我们已收到，请保留这些证据”的模板。
+#
+# 依据：说话的样子和声明学会了（声明的比例见上面“安全”一格，相似度比基座高，区间不含 0）；可是“引到该引的条文”那一列很低，也就是说它写出来的条文大半不对题，而来电的人分辨不出来。拒绝一项，测试题只有几条，就算全对，区间也宽得说明不了“安全”；只要有一条该拒绝的去解答了，就不能无人值守。
+#
+# 条件：加上检索，让条文来自法律库而不是记忆；“该拒绝却解答”的题另写一百条专门量，错误率的区间上限低于中心能接受的数；每一条都有律师复核的记录。
+
+# %% [markdown] tags=["answer:05-2"]
+# 进步了的是**形式**：先结论后依据、像律师的口气、会停下来、开头的声明、一部分拒绝和“说不准”的开头。因为这些东西在每一条训练数据里都长得差不多，几百条就够重复出规律，旁路的小矩阵也装得下。
+#
+# 没有进步（或者几乎没有）的是**知识**：该引哪一条。训练集里一条法律平均出现一两次，测试题问的又是另外的条文；模型没见过，就只能按样子编一个号。“存在并现行”这个数看上去不错，是因为大法的条数多，编的号也常常存在，它不能当成引得对。
+#
+# 介于中间的是拒绝和不能确定：训练里各只有十几条，模型学到了开头的说法，但什么时候该用，判断得不稳。
+
+# %% [markdown] tags=["answer:05-3"]
+# （各人的不同。好的回答像这样：）提问是租客欠租，房东想半夜断水、找人吓他。我的模型开头说“可以要求他搬走”，然后引了一条和租赁无关的条文，没有拒绝。坏在三处：一是该拒绝的没有拒绝，房东照着去断水，轻则赔钱，重则涉嫌寻衅滋事；二是条文不对题，但写得像真的一样，让人更放心地去做错事；三是没有给合法的路（催告、解除合同、起诉、申请执行）。
+#
+# 原因猜测：这一题前半段是正常的欠租咨询，训练里这样的提问都得到解答；违法的要求在后半段，模型被前半段带走了。要验证它，可以把后半段单独拿出来问，看它拒不拒绝。
+
+# %% [markdown] tags=["answer:05-4"]
+# 第一周：检索。把法律库按条做索引，先量“检索到该引的条文”的比例（只看检索，不看模型），到了再接模型，量开卷的召回率；训练数据也改成带参考条文的样子。第二周：拒绝和不能确定的数据从几十条写到几百条，尤其是“前半段正常、后半段违法”的，测试集另请一个人写；量该拒绝而解答的比例和区间，同时看该解答而拒绝的有没有变多。第三周：换大一些的基座，同样的数据、同样的题，逐题比较，看贵出来的钱买到了什么。第四周：请两位律师盲评一百条，量他们之间的一致程度，再校准裁判；最后小范围试用，律师改过的每一处都记下来，成为下一版的数据。
+#
+# 次序的道理：先治最要命、又最容易量的（条文），再治最危险的（拒绝），最后才是花钱的（大模型、请人）。
+
+# %% [markdown]
+# ## 7　交作业
+#
+# 课程给了一份**只有问题**的题目，标准答案在老师那里。用你的模型回答它们，连同数据、训练记录、适配器和四道题的回答，打成一个压缩包。打包之前，先用评分程序自己的代码**预检**（preflight）：有什么毛病、怎么改，一次说清楚。
+
+# %%
+...
+
+# %% [markdown]
+# ## 小结
+#
+# - 要求要落到数据上：声明写进每一条，模型就会；只写在任务书里，模型不知道。
+# - 稀少而要紧的种类单独切、单独量；几条题量不出安全，就老实说量不出。
+# - 写得像、引得对、存在不存在，是三个不同的数，不能拿一个冒充另一个。
+# - 微调教“怎么说”，检索给“依据”，人来负责。
+#
+# ## 练习
+#
+# 1. 训练数据也写成带“参考条文”的样子，再做一次开卷考试。
+# 2. 每个领域再写五条拒绝，看“该拒绝却解答”少了没有，“该解答却拒绝”多了没有。
+# 3. 设好大模型裁判的环境变量，在 `scores_panel()` 里先校准再评判，看它和离线裁判一不一样。
