@@ -3,6 +3,7 @@
 What a command needs is imported inside it: `course --help` must not wait for torch.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,8 @@ app.command(hidden=True)(cli_jobs.job)
 PASS_ON = {"ignore_unknown_options": True}
 # The server drops larger messages without a word, and an upload in a panel is one message.
 UPLOADS = "--ServerApp.tornado_settings={'websocket_max_message_size': 209715200}"
+# Authors write with jupytext; what it adds to JupyterLab's launcher and menus would only distract a learner.
+JUPYTER = Path(__file__).with_name("jupyter")
 Rest = Annotated[list[str] | None, typer.Argument(metavar="选项", show_default=False)]
 
 
@@ -54,9 +57,20 @@ def check() -> None:
 
 
 @app.command(context_settings=PASS_ON)
-def lab(options: Rest = None) -> None:
-    """打开 JupyterLab；后面的选项原样传给它，例如 --no-browser。"""
-    raise typer.Exit(_run("jupyterlab", [UPLOADS, *(options or [])], paths.ROOT / "notebooks"))
+def lab(
+    options: Rest = None,
+    merge: Annotated[bool, typer.Option("--merge", help="把课程的新版合并进你改过的笔记本")] = False,
+) -> None:
+    """在工作区里打开 JupyterLab；别的选项原样传给它，例如 --no-browser。"""
+    from course_utils import copies
+
+    for line in copies.update(merge):
+        print(line, flush=True)
+    places = [f"--ServerApp.root_dir={paths.workspace()}", f"--ServerApp.preferred_dir={copies.folder()}"]
+    with_ours = os.pathsep.join(filter(None, (str(JUPYTER), os.environ.get("JUPYTER_CONFIG_PATH"))))
+    raise typer.Exit(
+        _run("jupyterlab", [UPLOADS, *places, *(options or [])], copies.folder(), {"JUPYTER_CONFIG_PATH": with_ours})
+    )
 
 
 @app.command(context_settings=PASS_ON)
@@ -113,9 +127,10 @@ def predict(
     print(f"{rows} 条答案已写到 {out}")
 
 
-def _run(module: str, options: list[str] | None, folder: Path) -> int:
+def _run(module: str, options: list[str] | None, folder: Path, environment: dict[str, str] | None = None) -> int:
     """Run a module of this Python in `folder` and return its exit status. Ctrl-C is for the module to answer."""
-    process = subprocess.Popen([sys.executable, "-m", module, *(options or [])], cwd=folder)
+    command = [sys.executable, "-m", module, *(options or [])]
+    process = subprocess.Popen(command, cwd=folder, env=os.environ | (environment or {}))
     while True:
         try:
             return process.wait()
