@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from course_utils.training.config import TrainingConfig
 from course_utils.training.run import Run
 
 PATIENCE = 60
+CAN_UNSHARE = shutil.which("unshare") and not subprocess.run(["unshare", "-p", "-f", "true"]).returncode
 
 
 @pytest.fixture(autouse=True)
@@ -131,14 +133,30 @@ def test_only_one_of_many_has_its_turn(tmp_path):
 
 
 def test_tickets_of_the_dead_do_not_count():
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
+    take_and_die = "import os; from course_utils.training.turns import Turn; Turn(); os._exit(0)"
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", take_and_die], check=True)
     folder = turns.queue_folder()
-    (folder / "00000001").write_text(json.dumps({"pid": dead.pid, "birth": time.time(), "user": "某人"}))
-    (folder / "00000002").write_text(json.dumps({"pid": os.getpid(), "birth": 1.0, "user": "用旧号码的人"}))
+    assert [path.name for path in sorted(folder.glob("0*"))] == ["00000001", "00000002"]
     with turns.Turn() as turn:
         assert turn.mine and turn.ticket == 3
     assert [path.name for path in folder.glob("0*")] == []
+
+
+@pytest.mark.skipif(not CAN_UNSHARE, reason="needs the right to make a namespace of processes")
+def test_containers_that_do_not_see_each_others_processes_share_one_queue(tmp_path):
+    """Each is number 1 or so in its own namespace; a waiting ticket still counts, and only one has its turn."""
+    log = tmp_path / "log"
+    code = (
+        "import time; from course_utils.training.turns import Turn\n"
+        f"with Turn() as turn, open({str(log)!r}, 'a') as log:\n"
+        "    print('in', turn.ticket, file=log, flush=True); time.sleep(2.2); print('out', turn.ticket, file=log)"
+    )
+    contained = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code]
+    processes = [subprocess.Popen(contained) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0] * 3
+    lines = log.read_text().splitlines()
+    assert lines == ["in 1", "out 1", "in 2", "out 2", "in 3", "out 3"]
 
 
 def test_the_command_line(config, tiny_data, tmp_path):

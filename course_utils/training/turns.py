@@ -1,12 +1,12 @@
-"""Whose turn it is on this machine: numbered tickets for the order, the system's own lock for the one that runs.
+"""Whose turn it is on this machine: numbered tickets for the order, and the system's own locks.
 
-All users of a machine share the folder, so it holds nothing but process numbers; what is trained stays in each one's
-workspace. A process that dies leaves its ticket, which counts no more, and its lock, which the system takes back.
+All users of a machine share the folder, so it holds nothing but empty files; what is trained stays in each one's
+workspace. A process locks its ticket while it waits and runs. One that dies leaves the ticket, but the system takes
+the lock back, and a ticket without lock does not count. Unlike a process number, a lock also shows to another
+container, and to a user who may not see the processes of others.
 """
 
 import contextlib
-import getpass
-import json
 import os
 import tempfile
 import time
@@ -16,18 +16,28 @@ from pathlib import Path
 import psutil
 
 WAIT = 0.5  # seconds between two looks
-YOUNG = 5  # seconds in which a ticket may still be empty: its owner is writing it
+YOUNG = 2  # seconds in which a ticket may still be without lock: its owner is about to take it
 
 
 def queue_folder() -> Path:
     """`$COURSE_QUEUE`, else a folder in the system's temporary one that every user may write to."""
     place = os.environ.get("COURSE_QUEUE") or Path(tempfile.gettempdir()) / "llm-course-queue"
     folder = Path(place) / (os.environ.get("CUDA_VISIBLE_DEVICES") or "device").replace(",", "-")
-    for made in (folder.parent, folder):
-        made.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(OSError):  # it belongs to the user who was first
-            made.chmod(0o1777)  # everyone may add, only the owner may take away
+    for wanted in (folder.parent, folder):
+        if not wanted.exists():
+            _make_shared(wanted)
     return folder
+
+
+def _make_shared(folder: Path) -> None:
+    """Everyone may add to it, only the owner of a file may take that away; so from its first moment, for others wait."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=folder.parent))
+    made.chmod(0o1777)
+    try:
+        made.rename(folder)
+    except OSError:  # another was first
+        made.rmdir()
 
 
 def is_alive(pid: int | None, birth: float | None) -> bool:
@@ -60,10 +70,9 @@ class Turn:
         while True:  # another may take the same number first
             number = max(_tickets(self.folder), default=0) + 1
             with contextlib.suppress(FileExistsError):
-                file = os.open(self.folder / f"{number:08d}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-                pid, birth = me()
-                with os.fdopen(file, "w") as ticket:
-                    json.dump({"pid": pid, "birth": birth, "user": getpass.getuser()}, ticket)
+                self._ticket = os.open(self.folder / f"{number:08d}", os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
+                while not _locked(self._ticket):  # while another process looks at it
+                    time.sleep(0.01)
                 return number
 
     def __enter__(self) -> "Turn":
@@ -75,29 +84,20 @@ class Turn:
         return self
 
     def __exit__(self, *_) -> None:
+        for file in (self._ticket, *([self._running] if self.mine else [])):
+            os.close(file)  # and with it the lock
         (self.folder / f"{self.ticket:08d}").unlink(missing_ok=True)
-        if self.mine:
-            os.close(self._file)  # and with it the lock
 
     def _lock(self) -> bool:
         """Tickets give the order; two processes can still never run at once, whatever happens to the files."""
         path = self.folder / "running.lock"
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-        self._file = os.open(path, os.O_RDONLY)  # another user's file: enough for a lock
-        try:
-            if os.name == "nt":
-                import msvcrt
-
-                msvcrt.locking(self._file, msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except OSError:
-            os.close(self._file)
+        self._running = os.open(path, os.O_RDONLY)  # another user's file: enough for a lock
+        if not _locked(self._running):
+            os.close(self._running)
             return False
+        return True
 
 
 def place(ticket: int) -> int:
@@ -112,13 +112,33 @@ def _tickets(folder: Path) -> list[int]:
 
 def _lives(path: Path) -> bool:
     try:
-        owner = json.loads(path.read_text())
+        file = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
-    except ValueError:
-        return time.time() - path.stat().st_mtime < YOUNG
-    alive = is_alive(owner["pid"], owner["birth"])
+    try:
+        alive = not _locked(file, shared=True) or time.time() - os.fstat(file).st_mtime < YOUNG
+    finally:
+        os.close(file)
     if not alive:
         with contextlib.suppress(OSError):  # another user's, in a folder where only owners take away
             path.unlink()
     return alive
+
+
+def _locked(file: int, shared: bool = False) -> bool:
+    """Take the system's lock on an open file, until that is closed; False when another holds it.
+
+    shared: beside others that only look, so that two of them do not take each other for the owner.
+    """
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
