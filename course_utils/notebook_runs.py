@@ -64,27 +64,26 @@ def execute(notebook, name: str, profile: str, workspace: Path, log: Callable[[s
     options = {"timeout": None, "kernel_name": "python3", "record_timing": False, "store_widget_state": False}
     client = NotebookClient(notebook, resources={"metadata": {"path": str(here)}}, **options)
     sections: list[Section] = []
-    with client.setup_kernel(env=os.environ | {"COURSE_PROFILE": profile, "COURSE_WORKSPACE": str(workspace)}):
-        kernel = psutil.Process(client.km.provisioner.pid)
-        try:
-            for place, (title, cell) in enumerate(notebooks.with_sections(notebook)):
-                if not sections or sections[-1].title != title:
-                    sections.append(Section(title))
-                    log(f"{name}　{title}")
-                if cell.cell_type == "code":
-                    with _measured(kernel, sections[-1]):
-                        client.execute_cell(cell, place)
-        except (CellExecutionError, DeadKernelError) as error:
-            said = (
-                f"{error.ename}：{error.evalue}"
-                if isinstance(error, CellExecutionError)
-                else "内核没了，多半是内存不够"
-            )
-            raise CourseError(
-                f"{name}「{title}」第 {place + 1} 格（{cell.id}）出错。{said}\n\n{cell.source}"
-            ) from error
-        finally:
-            _end(kernel)
+    left: list[psutil.Process] = []
+    try:
+        with client.setup_kernel(env=os.environ | {"COURSE_PROFILE": profile, "COURSE_WORKSPACE": str(workspace)}):
+            kernel = psutil.Process(client.km.provisioner.pid)
+            try:
+                for place, (title, cell) in enumerate(notebooks.with_sections(notebook)):
+                    if not sections or sections[-1].title != title:
+                        sections.append(Section(title))
+                        log(f"{name}　{title}")
+                    if cell.cell_type == "code":
+                        with _measured(kernel, sections[-1]):
+                            client.execute_cell(cell, place)
+            finally:
+                with suppress(psutil.Error):
+                    left += kernel.children(recursive=True)
+    except (CellExecutionError, DeadKernelError) as error:
+        said = f"{error.ename}：{error.evalue}" if isinstance(error, CellExecutionError) else "内核没了，多半是内存不够"
+        raise CourseError(f"{name}「{title}」第 {place + 1} 格（{cell.id}）出错。{said}\n\n{cell.source}") from error
+    finally:
+        _end(left)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [_without_places(output, workspace) for output in tidy(cell.outputs)]
@@ -121,14 +120,12 @@ def _resident(process: psutil.Process) -> int:
     return total
 
 
-def _end(kernel: psutil.Process) -> None:
-    """End what a failed notebook left running: a job outlives its kernel, but not the workspace."""
-    with suppress(psutil.Error):
-        left = kernel.children(recursive=True)
-        for process in left:
-            with suppress(psutil.Error):
-                process.terminate()
-        psutil.wait_procs(left, timeout=20)
+def _end(processes: list[psutil.Process]) -> None:
+    """End what a notebook left running: a job outlives its kernel, but not the workspace."""
+    for process in processes:
+        with suppress(psutil.Error):
+            process.terminate()
+    psutil.wait_procs(processes, timeout=20)
 
 
 def tidy(outputs: list) -> list:
