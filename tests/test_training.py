@@ -112,7 +112,7 @@ def test_loss_of_accumulated_batches_is_divided_by_all_their_labels(tiny, batch)
 def test_padded_lengths_are_few_and_long_enough():
     lengths = [*range(20, 200), 250]
     padded = pad_lengths(lengths)
-    assert len(padded) <= 16 and padded[-1] >= 250 and all(length % 8 == 0 for length in padded)
+    assert len(padded) <= 24 and padded[-1] >= 250 and all(length % 4 == 0 for length in padded)
 
 
 def test_sampler_gives_every_row_once_grouped_and_anew_each_epoch():

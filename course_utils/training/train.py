@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from tqdm.auto import tqdm
 
+from course_utils.allocator import kept_heap
 from course_utils.data.records import Record
 from course_utils.errors import ConfigError, CourseError, DataError
 from course_utils.measure import PeakMemory
@@ -57,7 +58,8 @@ def fit(run: Run, log: Callable[[str], None] = print) -> Run:
         rehearse(trainer)
         if checkpoint is None:
             trainer.exam(trainer.model, 0, score=False)  # what it answers before it has learnt anything
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with kept_heap():
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         lines, key = run.metrics, trainer.args.metric_for_best_model
         best = min((line["eval_loss"] for line in lines if "eval_loss" in line), default=None)
         scores = [line["eval_accuracy"] for line in lines if "eval_accuracy" in line]

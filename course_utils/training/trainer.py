@@ -8,20 +8,21 @@ from torch.nn.functional import cross_entropy
 from transformers import Trainer
 
 from course_utils.models.encode import IGNORED, Encoded
+from course_utils.training.fused import SummedCrossEntropy
 
-SHAPES = 16  # padded lengths per data set at most: each new (batch, length) costs the compile of its kernels
+SHAPES = 24  # padded lengths per data set at most: each new (batch, length) costs the compile of its kernels
 HEAD_ROWS = 16  # the head sees a multiple of this many positions, for the same reason
 
 
 def pad_lengths(lengths: Sequence[int], shapes: int = SHAPES) -> list[int]:
-    """At most `shapes` lengths to pad to, ascending: quantiles of `lengths`, rounded up to a multiple of 8.
+    """At most `shapes` lengths to pad to, ascending: quantiles of `lengths`, rounded up to a multiple of 4.
 
     >>> pad_lengths([10, 20, 30, 40], shapes=2)
-    [24, 40]
+    [20, 40]
     """
     ordered = sorted(lengths)
     cuts = [ordered[-(-len(ordered) * i // shapes) - 1] for i in range(1, shapes + 1)]
-    return sorted({-(-cut // 8) * 8 for cut in cuts})
+    return sorted({-(-cut // 4) * 4 for cut in cuts})
 
 
 class Collator:
@@ -90,7 +91,7 @@ def label_loss(model, inputs: dict[str, torch.Tensor], denominator=None) -> torc
     keep = inputs["logits_to_keep"]
     targets = inputs["labels"].roll(-1, dims=1)[keep]  # (n,); spare positions hold -100, the last column is never kept
     logits = model(**seen(inputs), logits_to_keep=keep, use_cache=False).logits  # (n, vocabulary)
-    total = cross_entropy(logits.float().view(len(targets), -1), targets, ignore_index=IGNORED, reduction="sum")
+    total = SummedCrossEntropy.apply(logits.view(len(targets), -1), targets)
     return total / (denominator if denominator is not None else (targets != IGNORED).sum().clamp(min=1))
 
 
