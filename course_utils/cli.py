@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from course_utils import cli_data, cli_evaluation, cli_jobs, cli_kit, cli_notebooks, cli_serving, paths
+from course_utils import cli_data, cli_evaluation, cli_jobs, cli_kit, cli_notebooks, cli_progress, cli_serving, paths
 from course_utils.errors import ConfigError, CourseError
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ app.command()(cli_serving.serve)
 app.command()(cli_evaluation.batch)
 app.command()(cli_evaluation.evaluate)
 app.command()(cli_evaluation.report)
+app.command()(cli_progress.progress)
 app.command(hidden=True)(cli_jobs.job)
 
 # Everything after the command's name goes on as it is, options included.
@@ -68,6 +69,10 @@ def lab(
         print(line, flush=True)
     places = [f"--ServerApp.root_dir={paths.workspace()}", f"--ServerApp.preferred_dir={copies.folder()}"]
     with_ours = os.pathsep.join(filter(None, (str(JUPYTER), os.environ.get("JUPYTER_CONFIG_PATH"))))
+    if "JUPYTERHUB_API_TOKEN" in os.environ:  # a JupyterHub started us, and will want to stop the very server
+        os.chdir(copies.folder())
+        command = [sys.executable, "-m", "jupyterhub.singleuser", UPLOADS, *places, *(options or [])]
+        os.execve(command[0], command, os.environ | {"JUPYTER_CONFIG_PATH": with_ours})
     raise typer.Exit(
         _run("jupyterlab", [UPLOADS, *places, *(options or [])], copies.folder(), {"JUPYTER_CONFIG_PATH": with_ours})
     )

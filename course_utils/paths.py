@@ -12,7 +12,7 @@ def workspace() -> Path:
     """The learner's folder: `$COURSE_WORKSPACE`, else `workspace/` beside this package. Created when missing, and then
     for its owner alone: on a computer that a class shares, nobody reads another's data, answers or keys.
     """
-    return _made(Path(os.environ.get("COURSE_WORKSPACE") or ROOT / "workspace"), 0o700)
+    return _made(Path(os.environ.get("COURSE_WORKSPACE") or ROOT / "workspace").expanduser(), 0o700)
 
 
 def runs() -> Path:
