@@ -21,13 +21,21 @@ def dataset(name: str, preset: str, log: Log = print):
     """The learner's `DataSet` called `name`, else a copy of `preset` under this name."""
     from course_utils.data import presets, store
 
-    if name in store.names():
-        found = store.DataSet.open(name)
-        log(f"用的是工作区里的数据集「{name}」第 {found.version} 版。")
-        return found
-    made = store.DataSet.create(name, {store.ALL: presets.rows(preset)}, {"tool": "preset", "source": preset})
-    log(f"工作区里还没有「{name}」，这一格替你复制了一份（和点「复制到工作区」一样）。")
-    return made
+    lineage = {"tool": "preset", "source": preset}
+    return made(name, lambda: store.DataSet.create(name, {store.ALL: presets.rows(preset)}, lineage), log)
+
+
+def made(name: str, make: Callable, log: Log = print):
+    """The learner's `DataSet` called `name`, else what `make` saves under this name."""
+    from course_utils.data import store
+
+    if name not in store.names():
+        log(f"工作区里还没有「{name}」，这一格替你做了一份（和在面板里点一样）。")
+        make()
+        return store.DataSet.open(name)
+    found = store.DataSet.open(name)
+    log(f"用的是工作区里的数据集「{name}」第 {found.version} 版。")
+    return found
 
 
 def training(recipe: dict, log: Log = print):
@@ -90,6 +98,19 @@ def service(name: str, run, log: Log = print):
             return version
     log(f"服务「{name}」里还没有这次训练，这一格替你发布。")
     return publish(run, name, log)
+
+
+def export(run, way: str, log: Log = print) -> Path:
+    """The folder `exports/NAME-WAY` of the workspace, made when it is not there. way: adapter, merged or gguf."""
+    from course_utils.training import export as exports
+
+    out = paths.workspace() / "exports" / f"{run.folder.name}-{way}"
+    if out.exists():
+        log(f"用的是导出过的 {out.name}。")
+    else:
+        make = {"adapter": exports.export_adapter, "merged": exports.export_merged, "gguf": exports.export_gguf}[way]
+        make(run, out) if way == "adapter" else make(run, out, log=log)
+    return out
 
 
 def _runs(name: str) -> list:

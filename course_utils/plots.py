@@ -166,6 +166,23 @@ def confusion_picture(confusion: pd.DataFrame, path: str | os.PathLike | None = 
     return _finished(figure, path)
 
 
+def lengths_picture(lengths: list[int], limits: dict[str, int], title: str = "") -> Picture:
+    """How long rows are, in tokens, and where a limit would cut them: name -> tokens, a dashed line each."""
+    figure = Picture(figsize=(7.2, 3.0), layout="constrained")
+    ax = figure.subplots()
+    ax.hist(lengths, bins=min(60, max(lengths) - min(lengths) + 1), color=BLUE, alpha=0.75)
+    for (name, limit), color in zip(limits.items(), (ORANGE, GREEN, *COLORS[3:]), strict=False):
+        cut = sum(length > limit for length in lengths) / len(lengths)
+        ax.axvline(limit, color=color, linewidth=1.6, linestyle="--", label=f"{name}：{cut:.1%} 的行会截短")
+    ax.set_xlabel("一行有多少个 token")
+    ax.set_ylabel("行数")
+    ax.set_title(title, loc="left")
+    if limits:
+        ax.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="none", fontsize=10)
+    _clean(ax)
+    return _finished(figure, None)
+
+
 def png(figure: Figure) -> bytes:
     """The figure as a PNG of 150 dots per inch, for a file or an image widget."""
     buffer = io.BytesIO()

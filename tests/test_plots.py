@@ -153,3 +153,10 @@ def test_a_notebook_can_show_the_figure_and_pyplot_keeps_none():
     assert plots.loss_curve([])._repr_png_().startswith(b"\x89PNG")
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or pyplot.get_fignums() == []
+
+
+def test_a_picture_of_lengths_says_what_a_limit_would_cut(shipped_font):
+    figure = plots.lengths_picture([10, 20, 20, 40], {"最大长度 32": 32, "最大长度 64": 64}, title="评论的长度")
+    assert "最大长度 32：25.0% 的行会截短" in words(figure) and "最大长度 64：0.0% 的行会截短" in words(figure)
+    assert sum(bar.get_height() for bar in figure.axes[0].patches) == 4
+    plots.png(figure)  # every glyph is in the shipped font

@@ -84,6 +84,10 @@ class DataSet:
         """part -> rows with all their columns."""
         return {part: _read(self.folder / f"{part}.jsonl") for part in self.lineage["rows"]}
 
+    def all(self) -> list[dict]:
+        """The rows of all parts, one part after another."""
+        return [row for rows in self.rows().values() for row in rows]
+
     def records(self) -> dict[str, list[Record]]:
         """part -> records."""
         return {part: to_records(rows) for part, rows in self.rows().items()}

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from course_utils.data.formats import read_rows
 from course_utils.data.records import Record, to_records, write_jsonl
 from course_utils.errors import DataError
@@ -36,6 +38,15 @@ def predict_file(
             answers = answer(records, progress)
     write_jsonl(({**row, **found} for row, found in zip(rows, answers, strict=True)), out)
     return len(rows)
+
+
+def before_after(run: Run, records: Sequence[Record], max_new_tokens: int = 24) -> pd.DataFrame:
+    """The same questions to the base model as it came and to what was trained: 问题, 微调前, 微调后. Answers are free."""
+    sources = [Source("微调前", base=run.config.base_model), Source("微调后", run=run)]
+    said = {}
+    for source, answer in each_model(sources, Task([], max_new_tokens)):
+        said[source.name] = [found["prediction"] for found in answer(records, lambda done: None)]
+    return pd.DataFrame({"问题": [r.input or r.instruction for r in records]} | {s.name: said[s.name] for s in sources})
 
 
 def asked(

@@ -126,6 +126,7 @@ def score_batch(
         (_score_labels if labels else _score_text)(results, name)
     if not labels:
         _judge(results, judge, log)
+    _remember_judges(results)
     results.people = [human.tally(path.parent) for path in sorted(folder.glob("human*/ratings.jsonl"))]
     _note_missing(results)
     return results
@@ -224,7 +225,7 @@ def _score_text(results: Results, name: str) -> None:
 
 
 def _judge(results: Results, judge: Judge | None, log: Log) -> None:
-    """The judge given or the offline one, then what other judges have said of this batch before.
+    """The judge given or the offline one.
 
     Marks are asked of a free judge only: a paid one is asked for them by `mark_answers`, after its cost was seen.
     """
@@ -238,7 +239,11 @@ def _judge(results: Results, judge: Judge | None, log: Log) -> None:
         results.judged = judge_batch(results.folder, judge, results.reference, log)
     except CourseError as error:
         results.missing.append(f"没有裁判的结果：{error}")
-    shown = {judged.agreement.judge for judged in results.judged}  # an older version of a judge is not shown beside it
+
+
+def _remember_judges(results: Results) -> None:
+    """What judges have said of this batch before; of a judge that has just spoken only that."""
+    shown = {judged.agreement.judge for judged in results.judged}
     for path in sorted((results.folder / "judge").glob("*.json")):
         results.judged += [judged for judged in _read_judged(path) if judged.agreement.judge not in shown]
 

@@ -38,7 +38,7 @@ def speakers() -> list[str]:
 
 def speak(
     speaker: str,
-    messages: Sequence[dict[str, str]],
+    messages: str | Sequence[dict[str, str]],
     max_tokens: int = 256,
     temperature: float = 0.0,
     top_p: float = 1.0,
@@ -46,8 +46,11 @@ def speak(
 ) -> Iterator[str]:
     """The answer of one of `speakers` (or a service's name, for its current version) as it comes.
 
+    messages: as in OpenAI's protocol; or the one question that is asked.
     Leaving the iterator early stops the model. Raises `CourseError`.
     """
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
     if speaker.startswith(REMOTE):
         options = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
         yield from remote.chat(remote.find(speaker.removeprefix(REMOTE)), messages, **options)
