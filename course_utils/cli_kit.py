@@ -1,5 +1,6 @@
 """The commands of the offline kit: `course kit build`, `verify`, and what the launcher calls after installing."""
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -20,13 +21,14 @@ def build(
     ] = None,
     python: Annotated[list[str] | None, typer.Option(help="学生电脑上的 Python，可以给几次：3.11、3.12、3.13")] = None,
     model: Annotated[bool, typer.Option(help="连同转换好的模型（约 0.6 GB），学生第一次启动更快")] = True,
+    solutions: Annotated[bool, typer.Option(help="连同参考答案的文件夹 solutions")] = True,
 ) -> None:
     """做一个离线包；不指明系统和 Python，就为这台电脑做。断了再运行一次，会接着做。"""
     from course_utils import kit, wheels
 
     here = wheels.this_target()
     targets = [wheels.target(p, v) for p in platform or [here.platform] for v in python or [here.python]]
-    manifest = kit.build(out, targets, model)
+    manifest = kit.build(out, targets, model, solutions, log=functools.partial(print, flush=True))
     size = sum(file["bytes"] for file in manifest["files"].values()) / 1e9
     print(f"离线包做好了：{out}，{len(manifest['files'])} 个文件，{size:.1f} GB。")
     print(f"核对：course kit verify {out}")

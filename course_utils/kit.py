@@ -42,14 +42,20 @@ python course.py lab
 """
 
 
-def build(out: Path, targets: list[Target], model: bool = True, log: Callable[[str], None] = print) -> dict:
+def build(
+    out: Path,
+    targets: list[Target],
+    model: bool = True,
+    solutions: bool = True,
+    log: Callable[[str], None] = print,
+) -> dict:
     """Make, renew or finish the kit in folder `out`; returns its manifest.
 
-    model: with the converted weights. A call that was broken off is gone on with: wheels that are there and whole are
+    model: with the converted weights. solutions: with the folder `solutions/`. A call that was broken off is gone on with: wheels that are there and whole are
     kept. Raises `ConfigError` when `out` holds something else or packages have no wheel, `CourseError` when pip fails.
     """
     _take(out)
-    _copy_course(out / "course")
+    _copy_course(out / "course", solutions)
     wheels = out / "wheels"
     wheels.mkdir(exist_ok=True)
     drop_broken(wheels, log)
@@ -102,10 +108,12 @@ def _take(out: Path) -> None:
         json.dump({"files": {}}, file)
 
 
-def _copy_course(folder: Path) -> None:
+def _copy_course(folder: Path, solutions: bool) -> None:
     """Only what git tracks: neither the teacher's keys nor anybody's work is among it."""
     shutil.rmtree(folder, ignore_errors=True)
     for name in _git("ls-files", "-z").split("\0"):
+        if name.startswith("solutions/") and not solutions:
+            continue
         if name and (paths.ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(paths.ROOT / name, folder / name)

@@ -17,8 +17,10 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
+import yaml
 
 from course_utils.models import weights
 from course_utils.paths import ROOT
@@ -50,6 +52,7 @@ print(paths.workspace(), keys.create_key("助手", ["情感"]))
 """
 LOOK = """
 from pathlib import Path
+from unittest.mock import MagicMock
 home = Path({!r})
 for path in (home, home / "runs", home / "services.db", home / "jobs.db", home / "notebooks"):
     try:
@@ -68,9 +71,6 @@ def can_run():
     become = ["setpriv", "--reuid=65534", "--clear-groups", sys.executable, "-c", "import jupyterhub"]
     anybody = subprocess.run(become, capture_output=True, cwd="/")
     return anybody.returncode == 0
-
-
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not can_run(), reason="needs root, jupyterhub and its proxy")]
 
 
 class Learner:
@@ -186,6 +186,27 @@ def hub(accounts):
         shutil.rmtree(folder)
 
 
+def test_what_docs_hub_sets_is_what_the_course_reads(monkeypatch):
+    """A variable or option that is written wrong would do nothing, and say nothing."""
+    monkeypatch.delenv("COURSE_COMMAND", raising=False)
+    settings = MagicMock()
+    source = (ROOT / "docs" / "hub" / "jupyterhub_config.py").read_text(encoding="utf-8")
+    exec(compile(source, "jupyterhub_config.py", "exec"), {"get_config": lambda: settings})
+    values = yaml.safe_load((ROOT / "docs" / "hub" / "values.yaml").read_text(encoding="utf-8"))["singleuser"]
+    read = {"COURSE_WORKSPACE", "COURSE_CACHE", "COURSE_QUEUE", "COURSE_PROFILE"}
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "course_utils").rglob("*.py"))
+    assert all(f'environ.get("{name}")' in code or f'environ["{name}"]' in code for name in read)
+    assert set(settings.Spawner.environment) == read
+    assert set(values["extraEnv"]) == read - {"COURSE_CACHE"}  # that is in the image
+    assert values["cmd"] == [Path(settings.Spawner.cmd[0]).name, *settings.Spawner.cmd[1:]] == ["course", "lab"]
+    assert (
+        values["memory"]["limit"] == settings.Spawner.mem_limit and values["cpu"]["limit"] == settings.Spawner.cpu_limit
+    )
+    assert values["storage"]["extraVolumeMounts"][0]["mountPath"] == values["extraEnv"]["COURSE_QUEUE"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_run(), reason="needs Linux, root, jupyterhub, its proxy, and a Python for everybody")
 def test_two_learners_share_the_queue_and_the_model_and_nothing_else(hub, accounts):
     import requests
 

@@ -175,6 +175,17 @@ def test_a_folder_with_something_else_in_it_is_left_alone(source, tmp_path):
     assert (tmp_path / "course" / "thesis.txt").exists()
 
 
+def test_the_solutions_can_be_left_out(source, tmp_path):
+    (paths.ROOT / "solutions").mkdir()
+    (paths.ROOT / "solutions" / "01.py").write_text("answer = 42")
+    subprocess.run(["git", "-C", paths.ROOT, "add", "solutions"], check=True)
+    kit.build(tmp_path / "kit", [LINUX], model=False, log=silent)
+    assert (tmp_path / "kit" / "course" / "solutions" / "01.py").exists()
+    manifest = kit.build(tmp_path / "kit", [LINUX], model=False, solutions=False, log=silent)
+    assert not (tmp_path / "kit" / "course" / "solutions").exists()
+    assert not any("solutions" in name for name in manifest["files"])
+
+
 def test_a_course_that_is_not_a_git_clone(source, tmp_path):
     shutil.rmtree(paths.ROOT / ".git")
     with pytest.raises(ConfigError, match="不是 git 仓库"):
