@@ -11,7 +11,17 @@ from typing import Annotated
 
 import typer
 
-from course_utils import cli_data, cli_evaluation, cli_jobs, cli_kit, cli_notebooks, cli_progress, cli_serving, paths
+from course_utils import (
+    cli_data,
+    cli_evaluation,
+    cli_grading,
+    cli_jobs,
+    cli_kit,
+    cli_notebooks,
+    cli_progress,
+    cli_serving,
+    paths,
+)
 from course_utils.errors import ConfigError, CourseError
 
 app = typer.Typer(
@@ -26,9 +36,11 @@ app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_jobs.app, name="jobs")
 app.add_typer(cli_notebooks.app, name="notebooks")
 app.add_typer(cli_kit.app, name="kit")
+app.add_typer(cli_grading.app, name="grade")
 app.add_typer(cli_serving.service, name="service")
 app.add_typer(cli_serving.app, name="app")
 app.add_typer(cli_serving.key, name="key")
+app.command()(cli_grading.submit)
 app.command()(cli_jobs.submit_job)
 app.command()(cli_serving.publish)
 app.command()(cli_serving.serve)
