@@ -30,7 +30,7 @@ def made(name: str, make: Callable, log: Log = print):
     from course_utils.data import store
 
     if name not in store.names():
-        log(f"工作区里还没有「{name}」，这一格替你做了一份（和在面板里点一样）。")
+        log(f"工作区里还没有「{name}」，这一格替你做了一份。")
         make()
         return store.DataSet.open(name)
     found = store.DataSet.open(name)

@@ -11,7 +11,7 @@ import yaml
 from course_utils.data.records import Record, write_jsonl
 from course_utils.errors import ConfigError, CourseError, DataError
 from course_utils.evaluation import batch, ledger, models
-from course_utils.evaluation.answering import predict_file
+from course_utils.evaluation.answering import before_after, predict_file
 from course_utils.models import remote
 from course_utils.training.config import TrainingConfig
 from course_utils.training.run import Run
@@ -53,6 +53,18 @@ def plain(name, rows=ROWS):
     run = Run(name)
     records = to_records(rows, {"text": "input"}, {"instruction": "判断情感"}, answers=False)
     return predict(*run.load(), records, ["消极", "积极"], run.config.max_length)
+
+
+def test_the_same_questions_before_and_after(trained):
+    from course_utils.inference.generate import generate
+    from course_utils.models.load import load
+
+    run = Run(trained["one"])
+    records = [Record("判断情感", "书好喜欢很"), Record("店差讨厌")]
+    table = before_after(run, records, 4)
+    assert table["问题"].tolist() == ["书好喜欢很", "店差讨厌"]
+    assert table["微调前"].tolist() == generate(*load(run.config.base_model), records, 4)
+    assert table["微调后"].tolist() == generate(*run.load(), records, 4)
 
 
 def test_each_model_writes_its_rows_and_a_base_is_loaded_once(trained, tiny_base, tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from course_utils.data.formats import read_rows
 from course_utils.data.records import write_jsonl
 from course_utils.errors import CourseError, DataError
 from course_utils.evaluation import human
-from course_utils.evaluation.agreement import JudgeRefused, calibrate
+from course_utils.evaluation.agreement import JudgeRefused, calibrate, offline_judge
 from course_utils.evaluation.judge_local import CALIBRATION
 from course_utils.evaluation.report import conclusion, examples, render, write_report
 from course_utils.evaluation.scoring import judge_batch, question_of, score_batch
@@ -170,6 +170,14 @@ def test_the_report_of_labels(labelled, tmp_path):
     text = read(html)
     assert html.count("data:image/png;base64,") == 2 + 2 + 2  # scores, differences; a matrix and a curve per model
     assert "最有把握的错误：新" in text and "McNemar" in text and "裁判" not in text.replace("大模型裁判", "")
+
+
+def test_what_a_judge_said_of_labels_stands_in_their_report(labelled, tmp_path):
+    judge, agreement = offline_judge()
+    (judged,) = judge_batch(labelled, judge, log=quiet)
+    found = write_report(labelled, tmp_path / "report.html", log=quiet)
+    assert [(j.model, j.verdicts) for j in found.judged] == [("新", judged.verdicts)]
+    assert agreement.judge in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_what_answers_say_is_text_and_no_markup(tmp_path):

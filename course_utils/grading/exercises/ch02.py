@@ -13,7 +13,7 @@ UNSURE = "不积极"  # 消极 is not wrong either
 # What a language model might have extracted from 木予家居退换货办法. bad: why the pair must not become training data.
 PAIRS = [
     {"question": "在木予家居买的小件，签收后多少天内可以退？", "answer": "自签收次日起 15 天内。", "bad": None},
-    {"question": "在木予家居买了沙发不想要了，退货运费怎么算？", "answer": "沙发是大件，顾客付货价的 6%，最多 300 元。",
+    {"question": "在木予家居买的大件不想要了，退货运费怎么算？", "answer": "顾客付货价的 6%，最多 300 元。",
      "bad": None},
     {"question": "它要留着吗，缺了扣多少钱？", "answer": "要留着，缺了每套扣 80 元。",
      "bad": "问题单独看，谁也不知道“它”是什么。离开原文还能看懂的问题才能训练。"},
