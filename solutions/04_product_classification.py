@@ -25,12 +25,12 @@
 #
 # ## 1　数据
 #
-# 在面板里选“商品分类”，读一读右边的说明，再点「复制到工作区」。**先读“局限”和“错在哪里”**，它们比行数更要紧。
+# 面板里已经选好了“商品分类”。读一读右边的说明和下面的样例，再点「复制到工作区」。**先读“局限”和“错在哪里”**，它们比行数更要紧。
 
 # %%
 from course_utils.widgets import presets_panel
 
-presets_panel()
+presets_panel("product_classification")
 
 # %% [markdown]
 # 复制以后这份数据就是你的，改坏了也不影响预置的那一份。下面这一格把它拿来，并做一个**可能失败的检查**：写数据的人答应过，标题里不出现类别的名字。要是出现了，模型抄一遍就能得分，我们却以为它懂了。
@@ -68,7 +68,7 @@ from course_utils.widgets import studio_panel
 
 recipe = {"name": "商品分类", "data": "商品分类", "task": "classification", "turbo": True}
 recipe |= {"learning_rate": 4e-4, "lora_rank": 16, "lora_alpha": 32}
-rows, epochs, validation_rows = by_profile(ci=(64, 1, 16), classroom=(1000, 3, 120), gpu=(3000, 3, 500))
+rows, epochs, validation_rows = by_profile(ci=(96, 1, 16), classroom=(1000, 3, 120), gpu=(3000, 3, 500))
 recipe |= {"rows": rows, "epochs": epochs, "evaluations": epochs, "validation_rows": validation_rows}
 studio_panel(**recipe)
 
@@ -79,15 +79,12 @@ studio_panel(**recipe)
 
 # %%
 from course_utils import pickup
-from course_utils.training.config import TrainingConfig
 
 run = pickup.training(recipe)
-fields, defaults = TrainingConfig.model_fields, TrainingConfig()
-changed = {fields[name].title: value for name, value in run.config if value != getattr(defaults, name)}
-pd.Series(changed, name="不是默认值的设置").to_frame()
+run.config.changed
 
 # %% [markdown]
-# 表里是这次训练和默认不同的设置；每一项是什么意思，面板里有说明。它们也原样写在训练文件夹的 `config.yaml` 里，一年以后还说得清这个模型是怎么来的。
+# 上面是这次训练和默认不同的设置；每一项是什么意思，面板里有说明。它们也原样写在训练文件夹的 `config.yaml` 里，一年以后还说得清这个模型是怎么来的。
 #
 # **思考题 1**　假如标注的人里有一个粗心的，把百分之五的商品随手标成了别的类别。训练集里的这些错，和测试集里的这些错，影响有什么不同？你会怎样把它们找出来，而不是重新标一遍？
 #
@@ -166,13 +163,14 @@ batch_panel(models=models, run=run.folder.name, rows=most, name="商品分类-�
 # 批量推理也是后台任务，停了可以接着做，答过的不重答。下面这一格拿来答案，看头几条。
 
 # %%
+import pandas as pd
+
 from course_utils.evaluation.batch import answers
 
 folder = pickup.batch("商品分类-评估", models, run.records("test")[:most])
 base, tuned = answers(folder).values()
-shown = pd.DataFrame(tuned)[["input", "output", "prediction"]].rename(columns={"prediction": "微调后"})
-shown.insert(2, "基座", [row["prediction"] for row in base])
-shown.head(8)
+before, after = ([row["prediction"] for row in rows] for rows in (base, tuned))
+pd.DataFrame(tuned)[["input", "output"]].assign(基座=before, 微调后=after).head(8)
 
 # %% [markdown]
 # 基座并不是一无所知，它只是不知道这家店怎么分：它常常偏爱某一两个类别名。微调没有教它新的中文，教的是“在这里，该怎么分”。
@@ -225,7 +223,7 @@ display(pd.DataFrame(said, index=titles))
 chat_panel()
 
 # %% [markdown]
-# 基座会接着写，像在补全一个网页；服务只答一个类别就停。三条里你的模型答对几条？第三条故意用了一个“字面像运动”的词。
+# 基座多半只是把题目抄一遍，或者接着往下编；服务只答一个类别就停。三条里你的模型答对几条？第三条故意用了一个“字面像运动”的词。
 #
 # 五步到这里走完了。看一眼表：从第 1 步到现在，用了多少分钟？其中你真正动手的，又有几分钟？
 #
@@ -289,6 +287,7 @@ check("04-1", answer)
 # %%
 from course_utils import pickup
 from course_utils.evaluation.batch import answers
+from course_utils.profiles import by_profile
 from course_utils.training.history import trained
 
 guess = {"TF-IDF": None, "分类头": None}  # 各写两个 0 到 1 的数，例如 (0.8, 0.6)：随机，较难
@@ -296,17 +295,19 @@ guess = {"TF-IDF": None, "分类头": None}  # 各写两个 0 到 1 的数，例
 guess = {"TF-IDF": (0.75, 0.5), "分类头": (0.85, 0.75)}
 ### END SOLUTION
 run, harder = pickup.run("商品分类"), presets.parts("product_classification", harder=True)
-size = len(run.records("train"))
+size, most = len(run.records("train")), by_profile(ci=48, classroom=600, gpu=600)
 hard_run = trained(run.config, harder | {"train": harder["train"][:size]}, "商品分类-较难", print)
 folders = {
-    "随机": pickup.batch("商品分类-随机切分", [run.folder.name], run.records("test")),
-    "较难": pickup.batch("商品分类-较难切分", [hard_run.folder.name], hard_run.records("test")),
+    "随机": pickup.batch("商品分类-随机切分", [run.folder.name], run.records("test")[:most]),
+    "较难": pickup.batch("商品分类-较难切分", [hard_run.folder.name], hard_run.records("test")[:most]),
 }
 
 # %% [markdown]
 # 两次训练，两份测试题，都答完了。下面把 TF-IDF 放在旁边：**同样的训练行、同样的测试题**。它几秒钟就训练完，不用任何大模型，是你的模型必须赢过的底线。
 
 # %%
+import pandas as pd
+
 from course_utils.evaluation.baselines import beside_tfidf
 from course_utils.evaluation.pictures import scores_picture
 

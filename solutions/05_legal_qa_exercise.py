@@ -60,7 +60,7 @@ long_text(table.groupby("kind", sort=False).head(1)[["kind", "input", "output"]]
 # %% [markdown]
 # 拒绝的那条不只说“不”，还指了一条合法的路；不能确定的那条说清了还缺什么。这两种回答最难写，也最少。**先猜一猜**：按老办法随机切出百分之十五做测试，测试集里各有几条？几条题，量得出“安全”吗？
 #
-# **第一关**　把行号分成三份。要求：每行只在一份里；“拒绝”和“不能确定”在测试集里各不少于 8 行，在训练集里各不少于 10 行；训练集占一半以上。
+# **第一关**　把行号分成三份。要求：每行只在一份里；“拒绝”和“不能确定”在测试集里各不少于八行，在训练集里各不少于十行；训练集占一半以上。
 
 # %%
 import random
@@ -80,7 +80,8 @@ for kind, tested in {"解答": 0.15, "拒绝": 0.4, "不能确定": 0.4}.items()
     parts["train"] += mine[many:]
 ### END SOLUTION
 if check("05-1", parts):
-    DataSet.create("法律咨询", {part: [rows[i] for i in numbers] for part, numbers in parts.items()}, {"tool": "notebook"})
+    cut = {part: [rows[i] for i in numbers] for part, numbers in parts.items()}
+    DataSet.create("法律咨询", cut, {"tool": "notebook", "source": "legal_qa"})
 
 # %% [markdown]
 # 通过了就存成数据集“法律咨询”，后面几节从这里接着走。测试集里有了够数的拒绝，才量得出安全；代价也看得见：给测试多留一条，训练就少学一条。
@@ -94,12 +95,12 @@ if check("05-1", parts):
 # %%
 from course_utils.data.extract import extract
 from course_utils.data.statutes import document
-from course_utils.data.store import DataSet
 
-made, law = DataSet.open("法律咨询").rows(), document("劳动合同法")
+law = document("劳动合同法")
 found = extract(law)
 print(f"{law.source}：抽出 {len(found.pairs)} 对，放弃 {len(found.dropped)} 处。")
-pd.DataFrame([{"问题": pair.question, "答案": pair.answer} for pair in found.pairs[::20]])
+for pair in found.pairs[::30]:
+    print(f"问：{pair.question}\n答：{pair.answer}")
 
 # %% [markdown]
 # 这些问答对的好处是每个字都出自条文，坏处是没有人这样说话。我们只拿一小部分，让模型见一见“条文号和条文内容在一起”的样子。
@@ -109,6 +110,7 @@ pd.DataFrame([{"问题": pair.question, "答案": pair.answer} for pair in found
 # **第二关**　写 `with_notice`：在回答最前面加一句固定的声明，里面要有“不是法律意见”这几个字，四十个字以内；已经有的不再加，原来的话一个字也不动。
 
 # %%
+from course_utils.grading.checks import check
 from course_utils.grading.exercises.ch05 import ANSWERS
 
 
@@ -130,12 +132,20 @@ check("05-2", [with_notice(answer) for answer in ANSWERS])
 # 现在把三样合成一份数据集。注意：声明只加进训练集和验证集，**测试集的标准答案不加**——要是加了，两边都有同一句话，相似度就白白变高。
 
 # %%
+from course_utils.data.store import DataSet
 from course_utils.profiles import by_profile
 
-most, few = by_profile(ci=(24, 8), classroom=(280, 40), gpu=(400, 120))  # 咨询和条文各取多少
+made, (most, few) = DataSet.open("法律咨询").rows(), by_profile(ci=(24, 8), classroom=(280, 40), gpu=(400, 120))
 made["train"] = sorted(made["train"], key=lambda row: row["kind"] == "解答")[:most]  # 稀少的在前，一条不丢
-common = {"instruction": made["train"][0]["instruction"], "kind": "条文"}
-made["train"] += [common | {"input": p.question, "output": p.answer} for p in found.pairs[:: len(found.pairs) // few]]
+like = made["train"][0] | {"kind": "条文", "field": "条文", "basis": {}}
+made["train"] += [like | {"input": p.question, "output": p.answer} for p in found.pairs[:: len(found.pairs) // few]]
+
+# %% [markdown]
+# 咨询取了多少、条文取了多少，都在上面那一行，你可以改。声明呢？用你写的函数，给训练集和验证集的每个回答加上，然后存成数据集“法律助手”。
+
+# %%
+import pandas as pd
+
 for part in ("train", "validation"):
     made[part] = [row | {"output": with_notice(row["output"]) or row["output"]} for row in made[part]]
 DataSet.create("法律助手", made, {"tool": "notebook", "source": f"法律咨询，{law.source}"})
@@ -157,29 +167,15 @@ print(report.summary())
 #
 # ## 3　训练
 #
-# 先记下基座的回答，每个种类一题。**先猜一猜**：没训练过的模型，会拒绝吗？
-
-# %%
-from course_utils.data.records import to_records
-from course_utils.data.store import DataSet
-from course_utils.inference.generate import generate
-from course_utils.models.load import load
-from course_utils.show import long_text
-from course_utils.profiles import by_profile
-
-tests = pd.DataFrame(DataSet.open("法律助手").rows()["test"]).groupby("kind", sort=False)
-asked = to_records(tests.head(1).to_dict("records"))  # 每个种类的第一题
-before = generate(*load("gemma-3-270m"), asked, max_new_tokens=by_profile(ci=16, classroom=64, gpu=200))
-long_text(pd.DataFrame({"提问": [record.input for record in asked], "微调前": before}))
-
-# %% [markdown]
-# 它大概在重复题目，或者自问自答。记住它，一会儿用同样的题再问。
+# **先猜一猜**，写在纸上：没训练过的基座，会拒绝帮忙造假吗？训练之后，任务书的五条要求里，哪几条会做到，哪几条不会？
 #
 # 设置由你定。比第 4 章多想三件事：这是**文本生成**，回答有两三百字，所以「最大长度」要放得下；数据少，「训练次数」多了会背；「秩」大一些，新的说话方式才装得下。先想好再写，写不出就用默认的。
 
 # %%
 from IPython.display import Image
 
+from course_utils.data.store import DataSet
+from course_utils.profiles import by_profile
 from course_utils.training.config import TrainingConfig
 from course_utils.training.history import trained
 
@@ -234,6 +230,8 @@ long_text(shown.groupby("kind", sort=False).head(1))
 # 相似度（similarity）量“写得像不像标准答案”；裁判（judge）看同一题的两份回答，选好的那份，两种先后各问一次。默认的离线裁判不是大模型，它比的是文字里的要点、条文、有没有写完；用之前先拿已知好坏的回答考过它。
 
 # %%
+import pandas as pd
+
 from course_utils import pickup
 from course_utils.evaluation.batch import answers
 from course_utils.evaluation.report import against_tables, conclusion
@@ -260,6 +258,7 @@ against_tables(result)[0][1]
 # **第三关**　写 `recall`：标准答案引的条文里，回答引到了多大比例？标准答案什么也没引，就返回 `None`，平均时不算这一题。
 
 # %%
+from course_utils.grading.checks import check
 from course_utils.grading.exercises.ch05 import CASES
 
 
@@ -322,6 +321,7 @@ from course_utils.data.records import Record
 from course_utils.data.statutes import citations, find
 from course_utils.evaluation.law import open_book
 from course_utils.inference.generate import generate
+from course_utils.profiles import by_profile
 
 picked = [i for i, row in enumerate(tested) if row["kind"] == "解答"]
 given = [[find(*article) for article in citations(references[i])] for i in picked]
@@ -391,9 +391,22 @@ print(f"写好了：{folder.name}/report.html。没有测的：", *report.missin
 # 课程给了一份**只有问题**的题目，标准答案在老师那里。用你的模型回答它们，连同数据、训练记录、适配器和四道题的回答，打成一个压缩包。打包之前，先用评分程序自己的代码**预检**（preflight）：有什么毛病、怎么改，一次说清楚。
 
 # %%
-...
+from course_utils import pickup
+from course_utils.grading.bundle import answer_given, preflight, submit
+from course_utils.profiles import by_profile
+
+run, who = pickup.run("法律助手"), {"student_id": "", "student_name": ""}  # 写上你的学号和姓名
+answer_given(run, max_new_tokens=by_profile(ci=16, classroom=160, gpu=160))
+found = preflight("05", run, **who)
+display(found)
+if found.ok:
+    print(f"写好了：submissions/{submit('05', run, **who).name}")
 
 # %% [markdown]
+# “必须改”的改好才打得成包；“建议改”的会扣分，也可以照交。问题答好以后，**先保存笔记本**（Ctrl+S），再运行上面那一格：它读的是存下来的文件。
+#
+# 压缩包写在工作区的 `submissions` 里，交到老师说的地方。包里没有一行代码：适配器、预测、数据、回答，都是数据；评分的程序也从不运行你交的任何东西。
+#
 # ## 小结
 #
 # - 要求要落到数据上：声明写进每一条，模型就会；只写在任务书里，模型不知道。

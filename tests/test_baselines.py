@@ -1,7 +1,8 @@
 import pytest
 
+from course_utils.data.records import Record
 from course_utils.errors import DataError
-from course_utils.evaluation.baselines import majority, tfidf
+from course_utils.evaluation.baselines import beside_tfidf, majority, tfidf
 
 
 def test_majority_repeats_the_most_frequent_label():
@@ -35,3 +36,19 @@ def test_errors_say_what_to_mend():
         tfidf(["甲"], ["正面", "负面"], ["乙"])
     with pytest.raises(DataError, match="训练集没有文本"):
         tfidf([], [], ["乙"])
+
+
+def test_a_model_beside_tfidf_on_the_same_rows():
+    train = [
+        Record("判断", text, label)
+        for text, label in (("很好", "积极"), ("喜欢", "积极"), ("很差", "消极"), ("讨厌", "消极"))
+    ]
+    rows = [
+        {"input": "真好", "output": "积极", "prediction": "积极"},
+        {"input": "真差", "output": "消极", "prediction": "积极"},
+    ]
+    found = beside_tfidf(train, rows)
+    guessed = tfidf([r.input for r in train], [r.output for r in train], [row["input"] for row in rows])
+    assert found.tfidf.accuracy == sum(g == row["output"] for g, row in zip(guessed, rows, strict=True)) / 2
+    assert found.model.accuracy == 0.5 and found.gap.difference == 0.5 - found.tfidf.accuracy
+    assert "95% 区间" in found.text() and "分不出高下" in found.text()

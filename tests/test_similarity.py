@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 
+from course_utils.data import statutes
 from course_utils.errors import ConfigError, DataError
 from course_utils.evaluation import metrics, similarity
 from course_utils.evaluation.labels import calibration, worst_errors
-from course_utils.evaluation.law import check_citations
+from course_utils.evaluation.law import article_recall, check_citations, law_scores, open_book
 from course_utils.evaluation.resample import mean_interval, paired
 from course_utils.evaluation.similarity import characters, compare, rouge_l, rouge_n, words
 
@@ -234,3 +235,30 @@ def test_without_citations_there_is_no_share():
 def test_an_invented_article_is_worse_than_a_real_one():
     real, invented = (check_citations([f"《劳动法》第{n}条"], DAY).valid for n in ("四十四", "四百四十四"))
     assert real > invented
+
+
+def test_an_existing_article_is_not_yet_the_right_one():
+    reference = "按《劳动合同法》第四十七条和第八十七条，可以要。"
+    right, half, wrong = (
+        "《劳动合同法》第四十七条、第八十七条",
+        "《劳动合同法》第47条",
+        "《民法典》第一条、《劳动合同法》第九百条",
+    )
+    assert [article_recall(text, reference) for text in (right, half, wrong, None)] == [1.0, 0.5, 0.0, 0.0]
+    assert article_recall(right, "没有可引的条文。") is None
+    found = law_scores([right, wrong, "不知道"], [reference, reference, "没有可引的条文。"])
+    assert found == {"引了条文的回答": 2 / 3, "引用（处）": 4, "存在并现行": 0.75, "引到该引的": 0.5}
+    assert law_scores(["不知道"], ["没有"])["引到该引的"] is None
+
+
+def test_a_question_with_the_book_open():
+    article = statutes.find("劳动合同法", "第四十七条")
+    text = open_book("能要多少？", [article], longest=20)
+    assert text == f"参考条文：\n《劳动合同法》第四十七条：{article.text[:20]}\n提问：能要多少？"
+
+
+def test_a_law_is_a_document_with_a_heading_per_article():
+    law = statutes.document("中华人民共和国劳动合同法")
+    assert law.text.startswith("# 劳动合同法") and law.text.count("\n## 第") == len(statutes.articles("劳动合同法"))
+    with pytest.raises(DataError, match="没有现行的《没有这部法》"):
+        statutes.document("没有这部法")

@@ -122,6 +122,12 @@ class TrainingConfig(BaseModel, extra="forbid", validate_assignment=True):
         """The names of the linear layers that get an adapter."""
         return MODULES[self.lora_modules] if isinstance(self.lora_modules, str) else self.lora_modules
 
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The settings that are not the defaults, by their Chinese titles."""
+        fields = type(self).model_fields
+        return {fields[name].title: value for name, value in self if value != fields[name].default}
+
     @classmethod
     def read(cls, path: str | Path) -> "TrainingConfig":
         """The settings in a YAML file. Raises `ConfigError`."""

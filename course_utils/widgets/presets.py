@@ -7,20 +7,22 @@ from course_utils.data.store import ALL, DataSet
 from course_utils.widgets.base import Panel, facts, heading, in_workspace, table
 
 
-def presets_panel() -> None:
-    """Show the panel of the preset data sets."""
-    PresetsPanel().show()
+def presets_panel(name: str | None = None) -> None:
+    """Show the panel of the preset data sets, preset `name` first."""
+    PresetsPanel(name).show()
 
 
 class PresetsPanel(Panel):
     title = "预置数据集"
     purpose = "课程自带的数据，只读。先看说明和样例，再复制一份到自己的工作区。"
 
-    def __init__(self):
+    def __init__(self, name: str | None = None):
         super().__init__()
         cards = presets.catalogue()
         options = [(f"{card.title}　{card.rows:,} 行", name) for name, card in cards.items()]
-        self.chosen = widgets.Select(options=options, rows=max(4, min(12, len(options))), description="数据集")
+        self.chosen = widgets.Select(
+            options=options, value=name or options[0][1], rows=max(4, min(12, len(options))), description="数据集"
+        )
         self.chosen.layout.width = "300px"
         self.card = widgets.HTML(layout=widgets.Layout(flex="1", min_width="280px", margin="0 0 0 16px"))
         self.samples = widgets.HTML()
