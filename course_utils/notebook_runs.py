@@ -20,7 +20,7 @@ from course_utils.grading import progress
 
 CLAIMS = notebooks.SOLUTIONS / "claims.jsonl"
 LIVE = "application/vnd.jupyter.widget-view+json"
-MOST_LINES = 40  # of printed text that one output keeps; of more, the first and the last half
+MOST_LINES = 60  # of printed text that one output keeps; of more, the first and the last half
 
 
 @dataclass
