@@ -1,11 +1,13 @@
 """The files of a submission, taken from the workspace: a notebook's free answers, claims, a run, a data set; and the zip."""
 
+import hashlib
 import io
 import json
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
+from course_utils import copies
 from course_utils.data.store import DataSet
 from course_utils.errors import ConfigError
 from course_utils.grading import progress
@@ -22,7 +24,12 @@ FACTS = ("created", "steps", "seconds", "best_eval_loss", "versions", "machine")
 def notebook_cells(notebook: str | Path) -> tuple[str, list[dict]]:
     """The chapter's number, such as "05", and the cells of the saved file. Raises `ConfigError`."""
     text = str(notebook)
-    found = [Path(text)] if text.endswith(".ipynb") else sorted(NOTEBOOKS.glob(f"{text[:2]}_*.ipynb"))
+    homes = (
+        copies.folder(),
+        NOTEBOOKS,
+    )  # the learner's copy, else the course's own, which may have been opened as it is
+    named = [path for home in homes for path in sorted(home.glob(f"{text[:2]}_*.ipynb"))]
+    found = [Path(text)] if text.endswith(".ipynb") else named
     if not found or not found[0].exists() or not found[0].name[:2].isdigit():
         raise ConfigError(f"找不到笔记本「{text}」。请写章号，例如 05，或者 .ipynb 文件的路径（名字以章号开头）。")
     content = parse(found[0].read_bytes(), found[0].name)
@@ -98,6 +105,21 @@ def add_data(files: dict[str, bytes], name: str) -> None:
                 raise ConfigError(f"训练用的不是数据集「{name}」：{part} 部分不同。请去掉 data，或者换一次训练")
             files[place] = lines
     files.setdefault(s.VALIDATION, b"")
+
+
+def sealed(
+    files: dict[str, bytes], notebook: str, student_id: str, student_name: str, base: str | None, created: str
+) -> dict[str, bytes]:
+    """The files with their manifest in front."""
+    manifest = s.Manifest(
+        notebook=notebook,
+        student_id=student_id,
+        student_name=student_name,
+        base_model=base,
+        created=created,
+        files={name: s.FileEntry(bytes=len(c), sha256=hashlib.sha256(c).hexdigest()) for name, c in files.items()},
+    )
+    return {s.MANIFEST: as_json(manifest.model_dump())} | files
 
 
 def make_zip(files: dict[str, bytes]) -> bytes:
