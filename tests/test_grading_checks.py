@@ -52,6 +52,7 @@ def test_another_form_is_explained_and_does_not_raise(capsys):
 def test_what_json_cannot_say_is_explained_and_not_recorded(capsys):
     assert not checks.check("99-1", {"a": object()}) and "object" in said(capsys)
     assert not checks.check("99-1", {"a": float("nan")}) and "nan" in said(capsys)
+    assert not checks.check("99-1", {("a", "b"): 1}) and "键只能是文字或数" in said(capsys)
     assert progress.attempts() == []
 
 

@@ -97,6 +97,13 @@ def test_links_are_alive(notebook):
     assert [link for cell in markdown(notebook) for link in dead_links(cell.source)] == []
 
 
+@pytest.mark.parametrize("folder", ["", "docs/**/", "solutions/", "benchmarks/", "datasets/*/"])
+def test_links_between_documents_are_alive(folder):
+    for file in paths.ROOT.glob(f"{folder}*.md"):
+        for target in re.findall(r"\]\(([^)\s#]+)", file.read_text(encoding="utf-8")):
+            assert re.match(r"https?://|mailto:", target) or (file.parent / target).exists(), f"{file.name}: {target}"
+
+
 def test_the_learners_version_is_the_built_one(source, notebook):
     built = notebooks.NOTEBOOKS / f"{source.stem}.ipynb"
     assert built.exists(), "run `course notebooks build`"

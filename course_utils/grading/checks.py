@@ -81,6 +81,10 @@ def plain(answer: Any) -> Any:
 
     try:
         text = json.dumps(answer, default=other, allow_nan=False)
+    except TypeError as error:
+        if "keys must be" in str(error):
+            raise TypeError("答案的字典里，键只能是文字或数。请换一种键。") from None
+        raise
     except ValueError:
         raise ValueError("答案里有一个不是数的数（nan 或 inf），多半是除以了零。请先查它从哪里来。") from None
     return json.loads(text)
