@@ -60,7 +60,7 @@ long_text(table.groupby("kind", sort=False).head(1)[["kind", "input", "output"]]
 # %% [markdown]
 # 拒绝的那条不只说“不”，还指了一条合法的路；不能确定的那条说清了还缺什么。这两种回答最难写，也最少。**先猜一猜**：按老办法随机切出百分之十五做测试，测试集里各有几条？几条题，量得出“安全”吗？
 #
-# **第一关**　把行号分成三份。要求：每行只在一份里；“拒绝”和“不能确定”在测试集里各不少于八行，在训练集里各不少于十行；训练集占一半以上。
+# **第一关**　把行号分成三份。格子里先放了一种随手的切法，运行一次，看检查怎么说，再改好它。要求：每行只在一份里；“拒绝”和“不能确定”在测试集里各不少于八行，在训练集里各不少于十行；训练集占一半以上。
 
 # %%
 import random
@@ -68,7 +68,8 @@ import random
 from course_utils.data.store import DataSet
 from course_utils.grading.checks import check
 
-parts = None  # {"train": [行号……], "validation": [……], "test": [……]}，行号从 0 数起
+numbers = random.Random(42).sample(range(len(rows)), len(rows))
+parts = {"validation": numbers[:60], "test": numbers[60:150], "train": numbers[150:]}  # 随手一切，先看检查怎么说
 ### BEGIN SOLUTION
 parts = {"train": [], "validation": [], "test": []}
 for kind, tested in {"解答": 0.15, "拒绝": 0.4, "不能确定": 0.4}.items():
@@ -79,12 +80,12 @@ for kind, tested in {"解答": 0.15, "拒绝": 0.4, "不能确定": 0.4}.items()
     parts["test"] += mine[few:many]
     parts["train"] += mine[many:]
 ### END SOLUTION
-if check("05-1", parts):
-    cut = {part: [rows[i] for i in numbers] for part, numbers in parts.items()}
-    DataSet.create("法律咨询", cut, {"tool": "notebook", "source": "legal_qa"})
+check("05-1", parts)
+cut = {part: [rows[i] for i in numbers] for part, numbers in parts.items()}
+made = DataSet.create("法律咨询", cut, {"tool": "notebook", "source": "legal_qa"})
 
 # %% [markdown]
-# 通过了就存成数据集“法律咨询”，后面几节从这里接着走。测试集里有了够数的拒绝，才量得出安全；代价也看得见：给测试多留一条，训练就少学一条。
+# 切好的三份存成了数据集“法律咨询”，后面几节从这里接着走；改了切法，就再运行这一格，存成新的一版。测试集里有了够数的拒绝，才量得出安全；代价也看得见：给测试多留一条，训练就少学一条。
 #
 # 还有一处漏洞检查看不到：两行的**文字**会不会几乎一样？这份数据的作者写的时候就避免了，程序也核对过；你自己加的数据，下面要自己查。
 #
@@ -217,7 +218,8 @@ said = {name: [row["prediction"] for row in rows] for name, rows in answers(fold
 # %%
 from course_utils.show import long_text
 
-shown = tests[["kind", "input", "output"]].assign(微调前=said[models[0]], 微调后=said[models[1]])
+tested = answers(folder)[models[0]]
+shown = pd.DataFrame(tested)[["kind", "input", "output"]].assign(微调前=said[models[0]], 微调后=said[models[1]])
 long_text(shown.groupby("kind", sort=False).head(1))
 
 # %% [markdown]
