@@ -18,7 +18,7 @@ from course_utils.errors import CourseError
 
 MB = 1 << 20
 LARGEST_FILE = 160 * MB  # of a zip
-LARGEST_TOTAL = 200 * MB  # of all that a zip unpacks to
+LARGEST_TOTAL = 180 * MB  # of all that a zip unpacks to
 MOST_MEMBERS = 16
 HIGHEST_RATIO = 200  # unpacked over packed, of a member above 1 MB: text that people write has less than 20
 STORED, DEFLATED = 0, 8

@@ -7,7 +7,6 @@
 A notebook without training is handed in as `submit("02", student_id=..., student_name=...)`: answers and exercises.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -35,6 +34,7 @@ from course_utils.grading.pack import (
     notebook_cells,
     plain,
     run_files,
+    sealed,
 )
 from course_utils.training.history import find_run
 from course_utils.training.run import Run
@@ -148,12 +148,8 @@ def preflight(
     if not student_id or not student_name:
         what, fix = "没有写学号或姓名", "请写 student_id 和 student_name；平台的文件名认不出人时就靠它们"
         findings.append(Finding(SHOULD, "学生", what, fix))
-    manifest = s.Manifest(
-        notebook=number, student_id=str(student_id), student_name=str(student_name), base_model=base,
-        created=datetime.now().astimezone().isoformat(timespec="seconds"),
-        files={name: s.FileEntry(bytes=len(c), sha256=hashlib.sha256(c).hexdigest()) for name, c in files.items()},
-    )  # fmt: skip
-    content = make_zip({s.MANIFEST: as_json(manifest.model_dump())} | files)
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    content = make_zip(sealed(files, number, str(student_id), str(student_name), base, now))
     findings += _inspect(content, number)
     findings.sort(key=lambda finding: finding.severity != MUST)
     return Preflight(findings, None if any(f.severity == MUST for f in findings) else content)

@@ -4,11 +4,12 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from course_utils.errors import ConfigError
 from course_utils.grading.submission import LEGAL
-from course_utils.training.config import build_config, read_yaml
+from course_utils.grading.untrusted import told
+from course_utils.training.config import read_yaml
 
 TOTAL = 100
 HIGHEST = 4  # of a criterion of a free answer
@@ -69,9 +70,11 @@ class Rubric(BaseModel, extra="forbid"):
 def read_rubric(path: str | Path) -> Rubric:
     """The rubric in a YAML file. Raises `ConfigError`."""
     try:
-        return build_config(read_yaml(path), Rubric)
-    except ConfigError as error:
-        raise ConfigError(f"评分标准 {path}：{error}") from None
+        return Rubric.model_validate(read_yaml(path))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = " 的 ".join(str(step + 1 if isinstance(step, int) else step) for step in first["loc"]) or "整个文件"
+        raise ConfigError(f"评分标准 {path} 不对（{where}）：{told(first)}。") from None
 
 
 @cache

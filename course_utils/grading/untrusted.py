@@ -43,16 +43,17 @@ def build(model: type[Model], value: Any, name: str) -> Model:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = shown(".".join(map(str, first["loc"]))) or "整个文件"
-        raise SubmissionError(f"{name} 的「{where}」不对：{shown(_chinese(first))}。请重新生成这个提交。") from None
+        raise SubmissionError(f"{name} 的「{where}」不对：{shown(told(first))}。请重新生成这个提交。") from None
 
 
 def build_all(model: type[Model], values: list[Any], name: str) -> list[Model]:
     return [build(model, value, f"{name} 第 {number} 行") for number, value in enumerate(values, 1)]
 
 
-def _chinese(problem: dict) -> str:
+def told(problem: dict) -> str:
+    """What pydantic says of a field, in Chinese where it is one of the usual things."""
     limits = problem.get("ctx", {})
-    told = {
+    usual = {
         "missing": "缺少",
         "extra_forbidden": "不该有",
         "string_too_long": f"超过 {limits.get('max_length')} 个字",
@@ -61,7 +62,7 @@ def _chinese(problem: dict) -> str:
         "literal_error": f"只能是 {limits.get('expected')}",
         "finite_number": "不是有限的数",
     }
-    return told.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
+    return usual.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict:
