@@ -108,8 +108,10 @@ def lora_parameters(layers, rank):
     return total
 
 
-linear = [(path.rsplit(".")[-1], m) for path, m in load("gemma-3-270m")[0].named_modules() if hasattr(m, "in_features")]
-layers = {k: [(m.in_features, m.out_features) for name, m in linear if name in MODULES[k]] for k in MODULES}
+model, _ = load("gemma-3-270m")
+found = {path: m for path, m in model.named_modules() if hasattr(m, "in_features")}  # 全部线性层
+sizes = [(path.split(".")[-1], m.in_features, m.out_features) for path, m in found.items()]
+layers = {kind: [(wide, high) for name, wide, high in sizes if name in names] for kind, names in MODULES.items()}
 counts = {rank: lora_parameters(layers["all"], rank) for rank in (1, 8, 64)}
 check("03-1", None if counts[8] is None else {"layers": layers["all"], "parameters": counts})
 pd.DataFrame({f"秩 {rank}": {k: lora_parameters(v, rank) for k, v in layers.items()} for rank in counts})
@@ -276,8 +278,8 @@ def probabilities(parts):
 parts = {}
 for label in ("积极", "消极"):
     row = encode(replace(record, output=label), tokenizer)  # 答案和结束标记的位置，supervised 是真
-    logs = model(torch.tensor([row.input_ids]).to(model.device)).logits[0].float().log_softmax(-1).tolist()
-    parts[label] = [logs[i - 1][token] for i, token in enumerate(row.input_ids) if row.supervised[i]]
+    logs = model(torch.tensor([row.input_ids]).to(model.device)).logits[0].float().log_softmax(-1)
+    parts[label] = [logs[i - 1, token].item() for i, token in enumerate(row.input_ids) if row.supervised[i]]
 mine, theirs = probabilities(parts), choose(model, tokenizer, [record], list(parts))[0].scores
 check("03-3", mine and {"parts": parts, "probabilities": mine})
 assert not mine or isclose(mine["积极"], theirs["积极"], abs_tol=0.03), f"你算的是 {mine}，差得太多，不是舍入"
@@ -436,7 +438,7 @@ def by_hand(said, truth):
 answers = {"评论情感": said, "永远积极": ["积极"] * len(truth)}
 for name, answer in answers.items():
     (accuracy, f1), theirs = by_hand(answer, truth), score_labels(answer, truth)
-    print(f"{name}：库里的准确率 {theirs.accuracy:.3f}，宏平均 F1 {theirs.macro_f1:.3f}；亲手算的 {accuracy}，{f1}")
+    print(f"{name}：库里的准确率 {theirs.accuracy:.3f}，宏 F1 {theirs.macro_f1:.3f}；亲手算的 {accuracy}，{f1}")
 accuracy, f1 = by_hand(said, truth)
 scores = {"accuracy": accuracy, "f1": f1, "macro_f1": sum(f1.values()) / len(f1)} if f1 else None
 check("03-4", scores and {"predictions": said, "references": truth, **scores})

@@ -115,7 +115,7 @@ def test_a_model_does_not_differ_from_itself():
 
 def test_summary_names_the_numbers():
     text = summary(score_labels(PREDICTIONS, REFERENCES))
-    for part in ("准确率 50.0%", "95% 区间", "宏平均 F1 0.433", "共 6 条", "空回答 1 条", "标签之外的回答 1 条"):
+    for part in ("准确率 50.0%", "95% 区间", "宏 F1 0.433", "共 6 条", "空回答 1 条", "标签之外的回答 1 条"):
         assert part in text
 
 

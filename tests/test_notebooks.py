@@ -104,6 +104,13 @@ def test_links_between_documents_are_alive(folder):
             assert re.match(r"https?://|mailto:", target) or (file.parent / target).exists(), f"{file.name}: {target}"
 
 
+@pytest.mark.parametrize("name", ["README.zh-CN.md", "solutions/README.md", "docs/*.md"])
+def test_documents_speak_as_the_notebooks_do(name):
+    for file in set(paths.ROOT.glob(name)) - {paths.ROOT / "docs" / "terms.md"}:
+        told = prose(file.read_text(encoding="utf-8"))
+        assert wrong_terms(told) + half_width(told) == [], file.name
+
+
 def test_the_learners_version_is_the_built_one(source, notebook):
     built = notebooks.NOTEBOOKS / f"{source.stem}.ipynb"
     assert built.exists(), "run `course notebooks build`"

@@ -123,7 +123,7 @@ def summary(result: Classification) -> str:
     low, high = result.interval
     return (
         f"准确率 {result.accuracy:.1%}（95% 区间 {low:.1%} 至 {high:.1%}），"
-        f"宏平均 F1 {result.macro_f1:.3f}，共 {result.n} 条。\n"
+        f"宏 F1 {result.macro_f1:.3f}，共 {result.n} 条。\n"
         f"空回答 {result.n_empty} 条，标签之外的回答 {result.n_unknown} 条，都算错。"
     )
 

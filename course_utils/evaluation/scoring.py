@@ -21,7 +21,7 @@ from course_utils.evaluation.law import Citations, check_citations
 from course_utils.evaluation.resample import Interval, mean_interval
 
 MAIN_TEXT = "ROUGE-L（字）"  # decides, where no judge does, which examples are called won or lost
-ACCURACY, MACRO_F1, ECE, MARKS = "准确率", "宏平均 F1", "校准误差 ECE（越低越好）", "裁判打分（1 到 5 分）"
+ACCURACY, MACRO_F1, ECE, MARKS = "准确率", "宏 F1", "校准误差 ECE（越低越好）", "裁判打分（1 到 5 分）"
 Log = Callable[[str], None]
 
 
