@@ -125,7 +125,8 @@ def test_a_quiz_answers_every_option_and_leaves_its_text(own_quiz, monkeypatch):
     monkeypatch.setattr(quiz, "show", shown.append)
     quiz.quiz("97-q1")
     (_, choice, reason), *_ = made
-    assert "一加一？" in shown[0]["text/markdown"] and "○ 二" in shown[0]["text/markdown"]
+    assert "**小测验 97-q1**　一加一？" in shown[0]["text/markdown"] and "- 二" in shown[0]["text/markdown"]
+    assert "一加一？" in shown[0]["text/html"] and "<li>二</li>" in shown[0]["text/html"]
     choice.value = choice._options_full[1][1]
     assert "✗" in reason.value and "多数了一个 &lt;x&gt;。" in reason.value
     choice.value = choice._options_full[0][1]

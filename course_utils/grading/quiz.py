@@ -36,9 +36,12 @@ class Quiz:
     question: str
     options: tuple[Option, ...]
 
-    def still(self) -> str:
-        """The question and its options as Markdown, for a notebook that is read without a kernel."""
-        return "\n".join([f"**小测验 {self.id}**　{self.question}", "", *(f"- ○ {o.text}" for o in self.options)])
+    def still(self) -> dict[str, str]:
+        """The question and its options as a MIME bundle, for a notebook that is read without a kernel."""
+        markdown = "\n".join([f"**小测验 {self.id}**　{self.question}", "", *(f"- {o.text}" for o in self.options)])
+        options = "".join(f"<li>{html.escape(option.text)}</li>" for option in self.options)
+        shown = f'<div class="course-quiz-still">{_head(self)}<ul>{options}</ul></div>'
+        return {"text/html": STYLE + shown, "text/markdown": markdown, "text/plain": markdown}
 
 
 @cache
@@ -74,8 +77,11 @@ def quiz(name: str) -> None:
         progress.record(asked.id, option.text, option.right)
 
     choice.observe(chosen, "value")
-    question = widgets.HTML(f"{STYLE}<b>小测验 {html.escape(asked.id)}</b>　{html.escape(asked.question)}")
-    view = widgets.VBox([question, choice, reason])
+    view = widgets.VBox([widgets.HTML(STYLE + _head(asked)), choice, reason])
     view.add_class("course-quiz")
     display(view._repr_mimebundle_() | {"text/plain": asked.question}, raw=True)
-    show({"text/markdown": f'{asked.still()}\n<span class="course-quiz-still"></span>', "text/plain": asked.still()})
+    show(asked.still())
+
+
+def _head(asked: Quiz) -> str:
+    return f"<b>小测验 {html.escape(asked.id)}</b>　{html.escape(asked.question)}"
