@@ -45,7 +45,7 @@ def test_an_empty_workspace(course):
     found = standing.own()
     assert steps(found.chapters[0]) == {name: (NOT_YET, 0) for name in ("88-1", "88-2", "88-q1")}
     assert found.totals() == {"练习": (0, 2), "小测验": (0, 1)}
-    assert found.next_step() == "下一步：第 88 章　试一试 的练习 88-1。"
+    assert found.next_step() == "下一步：练习 88-1（第 88 章　试一试）。"
     page = progress_page.write_page(found).read_text(encoding="utf-8")
     assert "还没有训练过" in page and "还没有自己的数据集" in page and "这一章没有练习" in page
     assert not (paths.workspace() / "services.db").exists()  # looking makes nothing

@@ -12,7 +12,7 @@ from course_utils.grading import quiz
 from course_utils.grading.measure import exercises_of, judged
 
 PASSED, WRONG, NOT_YET = "通过", "还不对", "没做"
-PARTS = {"train": "训练集", "validation": "验证集", "test": "测试集", store.ALL: "没有切分"}
+PARTS = {"train": "训练集", "validation": "验证集", "test": "测试集", store.ALL: "还没有切分，共"}
 RUN = ("名字", "时间", "模型", "方法", "训练行数", "步数", "分钟", "验证损失", "验证准确率", "状态")
 
 
@@ -79,7 +79,7 @@ class Standing:
             for kind, steps in (("练习", chapter.exercises), ("小测验", chapter.quizzes)):
                 for step in steps:
                     if step.state != PASSED:
-                        return f"下一步：{chapter.title} 的{kind} {step.name}。"
+                        return f"下一步：{kind} {step.name}（{chapter.title}）。"
         return "全部的练习和小测验都做完了。" if self.chapters else ""
 
 
