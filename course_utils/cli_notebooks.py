@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from course_utils.errors import ConfigError
+
 app = typer.Typer(
     help="由 solutions/ 里的源文件生成笔记本、参考运行和用时表。", no_args_is_help=True, rich_markup_mode=None
 )
@@ -40,6 +42,8 @@ def _run(names: list[str] | None, profile: str | None, workspace: Path | None, k
     from course_utils import notebook_runs, notebook_times, notebooks, profiles
 
     profile = profiles.named(profile) if profile else profiles.profile()
+    if timed and workspace and workspace.exists() and any(workspace.iterdir()):
+        raise ConfigError(f"量用时要用空的工作区：{workspace} 里有东西，训练过的就不再训练，量出来会太短。")
     for source in notebooks.sources(names or ()):
         with notebook_runs.own_workspace(workspace) as folder:
             run = notebook_runs.execute(notebooks.read(source), source.stem, profile, folder)

@@ -59,8 +59,9 @@ def execute(notebook, name: str, profile: str, workspace: Path, log: Callable[[s
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, DeadKernelError
 
-    here = workspace / "notebooks"
+    here, claims = workspace / "notebooks", workspace / progress.NAME
     here.mkdir(parents=True, exist_ok=True)
+    earlier = len(progress.attempts(claims))
     options = {"timeout": None, "kernel_name": "python3", "record_timing": False, "store_widget_state": False}
     client = NotebookClient(notebook, resources={"metadata": {"path": str(here)}}, **options)
     sections: list[Section] = []
@@ -87,7 +88,8 @@ def execute(notebook, name: str, profile: str, workspace: Path, log: Callable[[s
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [_without_places(output, workspace) for output in tidy(cell.outputs)]
-    return Reference(notebook, [s for s in sections if s.seconds], progress.latest(workspace / progress.NAME))
+    made = {claim.exercise: claim for claim in progress.attempts(claims)[earlier:]}
+    return Reference(notebook, [s for s in sections if s.seconds], made)
 
 
 @contextmanager

@@ -186,7 +186,16 @@ def test_the_command_builds_runs_and_times(source, monkeypatch, capsys):
     assert "09_test" in capsys.readouterr().out
 
 
-def test_a_profile_that_there_is_not_is_one_line():
-    command = [sys.executable, "-m", "course_utils.cli", "notebooks", "time", "--profile", "big"]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
-    assert done.returncode == 1 and "big" in done.stderr and "Traceback" not in done.stderr
+@pytest.mark.parametrize(
+    ("options", "said"), [(("--profile=big",), "big"), (("--profile=ci", "--workspace=."), "空的工作区")]
+)
+def test_a_profile_that_there_is_not_or_a_used_workspace_is_one_line(options, said, tmp_path):
+    (tmp_path / "runs").mkdir()
+    command = [sys.executable, "-m", "course_utils.cli", "notebooks", "time", *options]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=tmp_path)
+    assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_earlier_attempt_in_the_workspace_does_not_count(source, tmp_path):
+    notebook_runs.write_jsonl([vars(claim("09-1"))], tmp_path / progress.NAME)
+    assert notebook_runs.execute(notebooks.read(source), "09_test", "ci", tmp_path, lambda _: None).claims == {}
