@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import socket
 import sqlite3
@@ -275,6 +276,14 @@ def test_a_key_is_stored_hashed_expires_is_revoked_and_opens_what_it_was_granted
     assert keys.usable_keys() == 0
     with pytest.raises(ConfigError, match="没有这个密钥"):
         keys.revoke("77")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_the_file_is_its_owners_alone_in_a_workspace_that_is_open_to_all(own_workspace):
+    own_workspace.mkdir(mode=0o755)
+    keys.create_application("助手")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in own_workspace.glob("services.db*")}
+    assert set(modes.values()) == {0o600} and "services.db" in modes, modes
 
 
 def test_checking_a_key_takes_as_long_with_a_right_beginning_as_with_a_wrong_one(published):

@@ -198,6 +198,7 @@ def writing() -> Iterator[Session]:
 @cache
 def _database(path: Path):
     """The open file, brought up to the newest schema."""
+    path.touch(0o600)  # with questions and keys' digests in it, for its owner alone even in a workspace open to all
     database = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30, "check_same_thread": False})
 
     @event.listens_for(database, "connect")
