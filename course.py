@@ -7,6 +7,7 @@
   train     按配置文件训练
   predict   用训练好的模型批量预测
   evaluate  给预测结果打分
+  progress  看自己的学习进度
   check     检查这台电脑的环境
   test      运行测试
 
