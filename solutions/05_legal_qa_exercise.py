@@ -136,7 +136,7 @@ check("05-2", [with_notice(answer) for answer in ANSWERS])
 from course_utils.data.store import DataSet
 from course_utils.profiles import by_profile
 
-made, (most, few) = DataSet.open("法律咨询").rows(), by_profile(ci=(24, 8), classroom=(280, 40), gpu=(400, 120))
+made, (most, few) = DataSet.open("法律咨询").rows(), by_profile(ci=(36, 8), classroom=(280, 40), gpu=(400, 120))
 made["train"] = sorted(made["train"], key=lambda row: row["kind"] == "解答")[:most]  # 稀少的在前，一条不丢
 like = made["train"][0] | {"kind": "条文", "field": "条文", "basis": {}}
 made["train"] += [like | {"input": p.question, "output": p.answer} for p in found.pairs[:: len(found.pairs) // few]]
@@ -150,7 +150,8 @@ import pandas as pd
 for part in ("train", "validation"):
     made[part] = [row | {"output": with_notice(row["output"]) or row["output"]} for row in made[part]]
 DataSet.create("法律助手", made, {"tool": "notebook", "source": f"法律咨询，{law.source}"})
-pd.DataFrame({part: pd.Series([row["kind"] for row in lines]).value_counts() for part, lines in made.items()})
+kinds = {part: pd.Series([row["kind"] for row in lines]).value_counts() for part, lines in made.items()}
+pd.DataFrame(kinds).fillna(0).astype(int)
 
 # %% [markdown]
 # 表里每一列是一份数据，稀少的种类三份里都有。再请第 2 章的检查看一遍训练集：“错误”必须没有；“注意”和“提示”读一读，想想要不要紧。
@@ -282,7 +283,7 @@ check("05-3", [recall(cited, wanted) for cited, wanted in CASES])
 # %%
 from course_utils.evaluation.law import law_scores
 
-pd.DataFrame({name: law_scores(texts, references) for name, texts in said.items()}).T
+pd.DataFrame({name: law_scores(texts, references) for name, texts in said.items()}).T.round(3)
 
 # %% [markdown]
 # 横着比三列。小模型常常学会了第一样（知道这里该有书名号和“第几条”），第二样一半靠运气（民法典有一千多条，随便编一个号也常常存在），第三样几乎学不会：几百个例子、几亿参数，装不下一部法典。
@@ -331,7 +332,7 @@ asked = [Record(tested[i]["instruction"], open_book(tested[i]["input"], a)) for 
 opened = generate(*run.load(), asked, max_new_tokens=by_profile(ci=24, classroom=160, gpu=240))
 exams = {"闭卷": [said[run.folder.name][i] for i in picked], "开卷": opened}
 print(opened[0])
-pd.DataFrame({name: law_scores(texts, [references[i] for i in picked]) for name, texts in exams.items()}).T
+pd.DataFrame({name: law_scores(texts, [references[i] for i in picked]) for name, texts in exams.items()}).T.round(3)
 
 # %% [markdown]
 # 比“引到该引的”一列。开卷如果高出一截，就说明：**知识不必塞进权重里，可以放在题目里**。微调管“怎么说、什么时候拒绝”，检索管“依据是哪一条”，这是真正的法律助手的做法。如果没有高出来，也别奇怪：训练时它从没见过“参考条文”这种题目，让训练数据也长成这样，是你下一步可以做的事。

@@ -10,7 +10,7 @@ A notebook without training is handed in as `submit("02", student_id=..., studen
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -57,7 +57,7 @@ class Preflight:
     """What `preflight` found. content: the zip, when nothing stands in its way."""
 
     findings: list[Finding]
-    content: bytes | None
+    content: bytes | None = field(repr=False)  # megabytes, which a notebook would print
 
     @property
     def ok(self) -> bool:
