@@ -127,18 +127,20 @@ def test_judge_calibration():
 
 
 def test_good_and_bad_answers_cannot_be_told_apart_without_the_question():
-    """Letters alone must not give the spoiled answer away."""
+    """Letters alone must not give the spoiled answer away. Half is chance, with 336 answers give or take 0.05; some of
+    the flaws (cut off, against itself, unsafe) are to be seen in the answer itself.
+    """
     rows = read(DATASETS / "judge_calibration" / "裁判校准.jsonl")
     rights = []
-    for fold in range(4):
-        train = [row for i, row in enumerate(rows) if i % 4 != fold]
-        test = [row for i, row in enumerate(rows) if i % 4 == fold]
+    for fold in range(8):
+        train = [row for i, row in enumerate(rows) if i % 8 != fold]
+        test = [row for i, row in enumerate(rows) if i % 8 == fold]
         texts, labels = [], []
         for row in train:
             texts, labels = [*texts, row["good"], row["bad"]], [*labels, "good", "bad"]
         answers = tfidf(texts, labels, [text for row in test for text in (row["good"], row["bad"])])
         rights += [answer == label for answer, label in zip(answers, ["good", "bad"] * len(test), strict=True)]
-    assert 0.4 < sum(rights) / len(rights) < 0.75, sum(rights) / len(rights)
+    assert 0.35 < sum(rights) / len(rights) < 0.65, sum(rights) / len(rights)
 
 
 def test_documents_and_their_gold_facts():
