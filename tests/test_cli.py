@@ -144,7 +144,7 @@ def test_the_data_of_a_recipe(recipe):
         ({"map": {"text": "输入"}}, ["没有叫「输入」的字段"]),
         ({"map": {"text": "input"}}, ["第 1 行缺少答案"]),
         ({"name": "a/b"}, ["name", "a/b"]),
-        ({"base_model": "gpt-9"}, ["没有叫「gpt-9」的模型", "gemma-3-270m"]),
+        ({"base_model": "gpt-9"}, ["没有叫「gpt-9」的基座模型", "gemma-3-270m"]),
         ({"rows": 0}, ["rows", "不能小于 1"]),
     ],
 )

@@ -161,7 +161,7 @@ def trained(tiny_base, tmp_path_factory):
         for word, answer in ANSWERS.items()
     ]
     config = TrainingConfig(
-        base_model=str(tiny_base), precision="fp32", epochs=14, batch_size=8, learning_rate=5e-3, evaluations=2
+        base_model=str(tiny_base), precision="fp32", epochs=24, batch_size=8, learning_rate=5e-3, evaluations=2
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COURSE_WORKSPACE", str(tmp_path_factory.mktemp("trained")))

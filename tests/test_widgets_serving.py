@@ -207,11 +207,16 @@ def test_a_question_that_failed_stays_and_a_stopped_answer_is_kept(speaking, mon
 
 def test_remote_models_are_registered_by_the_name_of_their_variable():
     panel = ChatPanel()
-    for key, value in {"name": "同学", "url": "http://127.0.0.1:9/v1", "model": "情感", "env": "sk-abc"}.items():
+    for key, value in {
+        "名字": "同学",
+        "地址": "http://127.0.0.1:9/v1",
+        "model": "情感",
+        "密钥的环境变量": "sk-abc",
+    }.items():
         panel.remote[key].value = value
     with pytest.raises(ConfigError, match="不是密钥本身"):
         panel.register()
-    panel.remote["env"].value = ""
+    panel.remote["密钥的环境变量"].value = ""
     panel.register()
     assert panel.speaker.value == "远程:同学" and remote.find("同学").model == "情感"
     ask(panel, "在吗")

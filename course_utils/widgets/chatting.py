@@ -20,6 +20,13 @@ EXPLAINED = {
     "system": "告诉模型它是谁、怎么答。空着就用训练时的；训练时没有的，写了多半会答得更差。",
     "history": "把前面的问答也发过去。训练数据里没有多轮对话的模型，去掉它答得更稳。",
 }
+REMOTE = {  # what `remote.register` is given, in its order: an example, an explanation
+    "名字": ("deepseek", ""),
+    "地址": ("https://api.deepseek.com/v1", "到 /v1 为止。"),
+    "model": ("deepseek-chat", "对方给模型起的名字。"),
+    "密钥的环境变量": ("DEEPSEEK_API_KEY", "变量的名字，不是密钥本身；不要密钥就空着。"),
+    "lora_id": ("", "讯飞星辰上微调的服务要，是卡片上的 resourceId。"),
+}
 
 
 def chat_panel() -> None:
@@ -92,18 +99,13 @@ class ChatPanel(Panel):
 
     def _remote(self) -> widgets.Widget:
         about = "任何 OpenAI 协议的地址都可以：讯飞星辰、通义、DeepSeek、Ollama、vLLM，或者同学的 course serve。"
-        fields = {"name": "名字", "url": "地址", "model": "model", "env": "密钥的环境变量", "lora": "lora_id"}
-        hints = {
-            "name": "例如 deepseek", "url": "例如 https://api.deepseek.com/v1", "model": "例如 deepseek-chat",
-            "env": "例如 DEEPSEEK_API_KEY；不写密钥本身，不要密钥就空着",
-            "lora": "只有讯飞星辰上微调的服务要：卡片上的 resourceId",
-        }  # fmt: skip
         self.remote = {
-            key: widgets.Text(description=text, placeholder=hints[key], style=LABEL, layout=WIDE)
-            for key, text in fields.items()
+            label: widgets.Text(description=label, placeholder=example, style=LABEL, layout=WIDE)
+            for label, (example, _) in REMOTE.items()
         }
+        lines = [explained(control, REMOTE[label][1]) for label, control in self.remote.items()]
         buttons = [self.button("登记", self.register), self.button("移除", self.forget)]
-        return widgets.VBox([widgets.HTML(note(about)), *self.remote.values(), widgets.HBox(buttons)])
+        return widgets.VBox([widgets.HTML(note(about)), *lines, widgets.HBox(buttons)])
 
     def refresh(self) -> None:
         """Offer what there is now."""
@@ -149,14 +151,13 @@ class ChatPanel(Panel):
         self._draw()
 
     def register(self) -> None:
-        values = {key: control.value.strip() for key, control in self.remote.items()}
-        made = remote.register(*values.values())
+        made = remote.register(*(control.value.strip() for control in self.remote.values()))
         self.refresh()
         self.speaker.value = talk.REMOTE + made.name
         self.say(f"登记好了远程模型「{made.name}」，已经在「模型」里选上。问题会发给对方的服务器。")
 
     def forget(self) -> None:
-        name = self.remote["name"].value.strip()
+        name = self.remote["名字"].value.strip()
         remote.forget(name)
         self.refresh()
         self.say(f"远程模型「{name}」移除了。")

@@ -164,7 +164,11 @@ class CompareChatPanel(Panel):
             "from course_utils.serving.talk import speak, standings, vote\n\n"
             f"question = {question!r}\n"
             f"messages = [{system}{{'role': 'user', 'content': question}}]\n"
-            f"answers = {{name: ''.join(speak(name, messages{options})) for name in {names!r}}}\n"
+            f"names = {names!r}\n"
+            "answers = {\n"
+            f"    name: ''.join(speak(name, messages{options}))\n"
+            "    for name in names\n"
+            "}\n"
             f"vote(question, answers, winner={names[0]!r})  # None：分不出\n"
             "standings()"
         )
