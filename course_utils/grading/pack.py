@@ -24,12 +24,13 @@ FACTS = ("created", "steps", "seconds", "best_eval_loss", "versions", "machine")
 def notebook_cells(notebook: str | Path) -> tuple[str, list[dict]]:
     """The chapter's number, such as "05", and the cells of the saved file. Raises `ConfigError`."""
     text = str(notebook)
-    homes = (
-        copies.folder(),
-        NOTEBOOKS,
-    )  # the learner's copy, else the course's own, which may have been opened as it is
-    named = [path for home in homes for path in sorted(home.glob(f"{text[:2]}_*.ipynb"))]
-    found = [Path(text)] if text.endswith(".ipynb") else named
+    homes = (copies.folder(), NOTEBOOKS)  # the learner's copy, else the course's own, which may be used as it is
+    if text.endswith(".ipynb"):
+        found = [Path(text)]
+    else:
+        found = [
+            path for home in homes for path in sorted(home.glob("[0-9][0-9]_*.ipynb")) if path.name[:2] == text[:2]
+        ]
     if not found or not found[0].exists() or not found[0].name[:2].isdigit():
         raise ConfigError(f"找不到笔记本「{text}」。请写章号，例如 05，或者 .ipynb 文件的路径（名字以章号开头）。")
     content = parse(found[0].read_bytes(), found[0].name)

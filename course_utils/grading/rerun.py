@@ -15,12 +15,14 @@ from pydantic import BaseModel
 from rapidfuzz.distance import Levenshtein
 
 from course_utils.data.records import Record, atomic_writer
-from course_utils.errors import CourseError, WeightsError
+from course_utils.errors import CourseError
 from course_utils.grading.adapter import Adapter
 from course_utils.grading.key import KeyFile
 from course_utils.grading.measure import Measured, citation_validity, likeness
 from course_utils.grading.submission import Predictions, Submission
 from course_utils.inference.predict import predictions
+from course_utils.models.catalogue import card
+from course_utils.models.weights import is_ready, place
 
 CHECKED = 6  # given questions that are answered again, drawn anew for each submission by the key's secret
 REPRODUCED = 0.5  # mean edit similarity below which the predictions count as not reproduced
@@ -75,11 +77,10 @@ def rerun(read: Submission, key: KeyFile, state: Path, log: Callable[[str], None
     if path.exists():
         return Rerun.model_validate_json(path.read_text(encoding="utf-8"))
     base = read.manifest.base_model
-    try:
-        base_loss = _base_loss(base, key, state, log)
-    except WeightsError as error:
-        log(f"没有重算：{error}")
+    if not _here(base):
+        log(f"没有重算：这台电脑没有准备好基座 {base}。要评它，请先用 load('{base}') 准备一次。")
         return None
+    base_loss = _base_loss(base, key, state, log)
     try:
         found = _rerun(read.adapter, read.predictions, base, key, base_loss, read.sha256, log)
     except (CourseError, RuntimeError, ValueError, KeyError) as error:  # shapes that only the base itself can tell
@@ -88,6 +89,11 @@ def rerun(read: Submission, key: KeyFile, state: Path, log: Callable[[str], None
     with atomic_writer(path) as file:
         file.write(found.model_dump_json(indent=1))
     return found
+
+
+def _here(base: str) -> bool:
+    """Whether the base can be opened without a network: a submission must not make us download one."""
+    return is_ready(place(base)) or any(source.kind == "wheel" for source in card(base).sources)
 
 
 def _rerun(adapter: Adapter, given: Predictions | None, base: str, key: KeyFile, base_loss: float, sha256: str, log):
