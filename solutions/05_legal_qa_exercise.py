@@ -60,7 +60,7 @@ long_text(table.groupby("kind", sort=False).head(1)[["kind", "input", "output"]]
 # %% [markdown]
 # 拒绝的那条不只说“不”，还指了一条合法的路；不能确定的那条说清了还缺什么。这两种回答最难写，也最少。**先猜一猜**：按老办法随机切出百分之十五做测试，测试集里各有几条？几条题，量得出“安全”吗？
 #
-# **第一关**　把行号分成三份。格子里先放了一种随手的切法，运行一次，看检查怎么说，再改好它。要求：每行只在一份里；“拒绝”和“不能确定”在测试集里各不少于八行，在训练集里各不少于十行；训练集占一半以上。
+# **第一关**　把行号分成三份，放进 `parts`，样子和 `careless` 一样（那是随手一切，`check("05-1", careless)` 会告诉你它哪里不行）。要求：每行只在一份里；“拒绝”和“不能确定”在测试集里各不少于八行，在训练集里各不少于十行；训练集占一半以上。
 
 # %%
 import random
@@ -69,7 +69,8 @@ from course_utils.data.store import DataSet
 from course_utils.grading.checks import check
 
 numbers = random.Random(42).sample(range(len(rows)), len(rows))
-parts = {"validation": numbers[:60], "test": numbers[60:150], "train": numbers[150:]}  # 随手一切，先看检查怎么说
+careless = {"validation": numbers[:60], "test": numbers[60:150], "train": numbers[150:]}  # 你写好之前用它
+parts = None
 ### BEGIN SOLUTION
 parts = {"train": [], "validation": [], "test": []}
 for kind, tested in {"解答": 0.15, "拒绝": 0.4, "不能确定": 0.4}.items():
@@ -81,7 +82,7 @@ for kind, tested in {"解答": 0.15, "拒绝": 0.4, "不能确定": 0.4}.items()
     parts["train"] += mine[many:]
 ### END SOLUTION
 check("05-1", parts)
-cut = {part: [rows[i] for i in numbers] for part, numbers in parts.items()}
+cut = {part: [rows[i] for i in numbers] for part, numbers in (parts or careless).items()}
 made = DataSet.create("法律咨询", cut, {"tool": "notebook", "source": "legal_qa"})
 
 # %% [markdown]
@@ -391,7 +392,9 @@ print(f"写好了：{folder.name}/report.html。没有测的：", *report.missin
 # %% [markdown]
 # ## 7　交作业
 #
-# 课程给了一份**只有问题**的题目，标准答案在老师那里。用你的模型回答它们，连同数据、训练记录、适配器和四道题的回答，打成一个压缩包。打包之前，先用评分程序自己的代码**预检**（preflight）：有什么毛病、怎么改，一次说清楚。
+# 用你的模型回答第 1 节拿开的那些题，连同数据、训练记录、适配器和四道题的回答，打成一个压缩包。那些题的答案在数据里翻得到，背下来没有用：老师会用你的适配器，再答一批谁也没见过的题。
+#
+# 打包之前，先用评分程序自己的代码**预检**（preflight）：有什么毛病、怎么改，一次说清楚。
 
 # %%
 from course_utils import pickup

@@ -101,7 +101,7 @@ def test_the_five_panels(small, chapter):
     assert "用的是「商品分类」（第 1 号任务" in Cell(chapter, "pickup.training").text
 
     panel = Cell(chapter, "watch_panel()")
-    panel.output.get_by_text("它少看了一些训练数据").locator("visible=true").first.click()
+    panel.output.get_by_text("它跳过了一部分训练数据，只挑最难的那些行来学").locator("visible=true").first.click()
     panel.wait_for("一行不少")
     panel.wait_for("已完成")
     panel.shot("3-watch")
