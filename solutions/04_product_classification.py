@@ -178,17 +178,17 @@ pd.DataFrame(tuned)[["input", "output"]].assign(基座=before, 微调后=after).
 # 八条说明不了什么，要看整份测试题，还要看区间。下面这一格算分，再打开「模型评估」面板：在那里点「算分」能看图和最有把握的错误，「3 报告」把它写成一页可以发给别人的网页。
 
 # %%
-from course_utils.evaluation.report import conclusion
+from course_utils.evaluation.report import conclusion, scores_table
 from course_utils.evaluation.scoring import score_batch
 from course_utils.widgets import scores_panel
 
 found = score_batch(folder)
 print(conclusion(found, run.folder.name))
-display(found.table().round(3))
+display(scores_table(found))
 scores_panel()
 
 # %% [markdown]
-# 上面那句话是程序按同一批题逐条比较后写的：差多少、区间多宽。测试题少，区间就宽；所以下一个人换一批题，数字不会和你的一样。
+# 上面那句话是程序按同一批题逐条比较后写的：差多少、区间多宽。表里括号中是 95% 区间。测试题少，区间就宽；所以下一个人换一批题，数字不会和你的一样。
 #
 # 表里还有**校准误差**（expected calibration error，ECE）：模型说“八成把握”的题，是不是真的对八成？越小，它的“把握”越可信。我们在第 7 节要靠这个把握，决定哪些商品交给人看。
 #
@@ -359,7 +359,7 @@ from course_utils.plots import confusion_picture
 folder = max((paths.workspace() / "batches").glob("商品分类-较难切分*"), key=lambda found: found.stat().st_mtime)
 (rows,) = answers(folder).values()
 truth = [row["output"] for row in rows]
-display(worst_errors(rows, truth, 10).round({"把握": 2}))
+display(worst_errors(rows, truth, 10).round({"把握": 4}))
 confusion_picture(score_labels([row["prediction"] for row in rows], truth).confusion, title="较难的切分")
 
 # %% [markdown]

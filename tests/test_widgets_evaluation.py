@@ -11,6 +11,7 @@ from course_utils.evaluation.batch import answers, read_work, run_batch
 from course_utils.training import jobs
 from course_utils.widgets.base import Panel, plain
 from course_utils.widgets.batching import CHOOSE, FREE, BatchPanel
+from course_utils.widgets.presets import PresetsPanel
 from course_utils.widgets.rating import RatingPanel
 from course_utils.widgets.scores import ScoresPanel
 
@@ -246,3 +247,21 @@ def test_rating_what_cannot_be(free):
     write_jsonl([human.ratings(panel.folder).iloc[0].to_dict() | {"rater": "乙"}], other)
     panel.other.value = str(other)
     assert press(panel, panel.merge) == "合并了 1 条新的评分。"
+
+
+def test_the_batch_panel_begins_with_what_it_is_given(own_workspace):
+    run = own_workspace / "runs" / "商品分类"
+    (run / "data").mkdir(parents=True)
+    (run / "config.yaml").write_text("base_model: gemma-3-270m\n", encoding="utf-8")
+    (run / "run.json").write_text('{"finished": true}', encoding="utf-8")
+    write_jsonl(
+        [{"instruction": "分类", "input": f"商品{i}", "output": "类"} for i in range(5)], run / "data" / "test.jsonl"
+    )
+    panel = BatchPanel(models=["gemma-3-270m", "商品分类"], run="商品分类", rows=3, name="评估")
+    assert panel.names == ["gemma-3-270m", "商品分类"] and panel.name.value == "评估"
+    assert [record.input for record in panel.questions()] == ["商品0", "商品1", "商品2"]
+    assert "find_run('商品分类')" in panel.code() and "[:3]" in panel.code()
+
+
+def test_the_presets_panel_begins_with_the_one_asked_for():
+    assert PresetsPanel("legal_qa").chosen.value == "legal_qa"
