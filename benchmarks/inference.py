@@ -4,7 +4,9 @@
 
 Each runs in a process of its own, one after the other, on the same prompts; all answer greedily. The embedded model's
 weights are those of its GGUF file, which llama.cpp reads as it is and we have converted to bf16. In bf16 a near tie
-between two tokens may fall otherwise in a batch than alone; --dtype fp32 shows that the same is computed.
+between two tokens may fall otherwise in a batch than alone; --dtype fp32 shows that the same is computed. In bf16 both
+are also held against the answers in fp32, and where they differ from each other, it is said how far apart the two
+likeliest tokens are there in fp32.
 --llama: a Python that has llama-cpp-python, which is not among the course's packages.
 """
 
@@ -14,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import takewhile
 from pathlib import Path
 
 MODEL = "gemma-3-270m"
@@ -51,10 +54,11 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("auto", "fp32"), default="auto", help="fp32: near ties fall the same way")
     parser.add_argument("--llama", metavar="PYTHON", help="a Python that has llama-cpp-python")
     parser.add_argument("--out", type=Path, help="keep the results here, as JSON")
-    parser.add_argument("--child", choices=("ours", "pipeline"), help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=("ours", "pipeline", "gaps"), help=argparse.SUPPRESS)
+    parser.add_argument("--given", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        options.out.write_text(json.dumps({"ours": ours, "pipeline": pipeline}[options.child](options)))
+        options.out.write_text(json.dumps({"ours": ours, "pipeline": pipeline, "gaps": gaps}[options.child](options)))
         return
     results = {name: in_child(name, options) for name in ("ours", "pipeline")}
     if options.llama and (found := llama(options)):
@@ -67,15 +71,34 @@ def main() -> None:
         print(f"{name}: {result['rows_per_second']:.2f} rows/s, {same}/{options.rows} answers as ours")
     times = results["ours"]["rows_per_second"] / results["pipeline"]["rows_per_second"]
     print(f"ours against the pipeline: {times:.1f} times, the bar is {BAR:g}: {'met' if times >= BAR else 'NOT met'}")
+    if options.dtype == "auto":
+        against_fp32(results, options)
     if options.out:
         options.out.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def in_child(name: str, options) -> dict:
+def against_fp32(results: dict, options) -> None:
+    """Say which of two answers that differ is right: the one in fp32, where batches do not round differently."""
+    exact = in_child("ours", options, dtype="fp32")["answers"]
+    answers = {name: results[name]["answers"] for name in ("ours", "pipeline")}
+    for name, found in answers.items():
+        same = sum(a == b for a, b in zip(found, exact, strict=True))
+        print(f"{name}: {same}/{options.rows} answers as in fp32")
+    pairs = [(i, a, b) for i, (a, b) in enumerate(zip(*answers.values(), strict=True)) if a != b]
+    if pairs:
+        found = in_child("gaps", options, given=pairs)["gaps"]
+        print(
+            "where the two differ, the two likeliest tokens in fp32 are apart by nats: "
+            + ", ".join(map("{:.3f}".format, found))
+        )
+
+
+def in_child(name: str, options, dtype: str = "", given: list | None = None) -> dict:
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "result.json"
-        command = [sys.executable, __file__, "--child", name, "--out", str(out)]
-        command += ["--rows", str(options.rows), "--tokens", str(options.tokens), "--dtype", options.dtype]
+        out, pairs = Path(folder) / "result.json", Path(folder) / "given.json"
+        pairs.write_text(json.dumps(given))
+        command = [sys.executable, __file__, "--child", name, "--out", str(out), "--given", str(pairs)]
+        command += ["--rows", str(options.rows), "--tokens", str(options.tokens), "--dtype", dtype or options.dtype]
         process = subprocess.run(command, capture_output=True, text=True)
         if process.returncode:
             sys.exit(f"{name} failed:\n{process.stderr[-3000:]}")
@@ -114,6 +137,25 @@ def pipeline(options) -> dict:
     start = time.perf_counter()
     found = answer(chats[WARM_UP:], **settings)
     return {"answers": [row[0]["generated_text"].strip() for row in found], "seconds": time.perf_counter() - start}
+
+
+def gaps(options) -> dict:
+    """For each `(row, answer, other answer)` the gap in fp32 between the two likeliest tokens where they part."""
+    import torch
+
+    from course_utils.models.encode import encode_answer, encode_prompt
+    from course_utils.models.load import load
+
+    model, tokenizer = load(MODEL, "fp32")
+    records, found = prompts(options.rows)[WARM_UP:], []
+    for row, *answers in json.loads(options.given.read_text()):
+        both = zip(*(encode_answer(answer, tokenizer) for answer in answers), strict=False)
+        shared = [one for one, other in takewhile(lambda pair: pair[0] == pair[1], both)]
+        ids = torch.tensor([[*encode_prompt(records[row], tokenizer), *shared]])
+        with torch.inference_mode():
+            best, second = model(input_ids=ids).logits[0, -1].log_softmax(-1).topk(2).values.tolist()
+        found.append(best - second)
+    return {"gaps": found}
 
 
 def llama(options) -> dict | None:
