@@ -85,10 +85,10 @@ def legal(seed: int = 0, answers: dict[str, str] | None = None, claims=(), **cha
     record = {
         "run": "法律助手", "config": config, "created": "2026-11-24T10:00:00", "finished": True, "steps": 20, "seconds": 60.0,
         "best_eval_loss": 2.5, "versions": {"torch": "2.13.0"}, "machine": {"system": "Linux", "cores": 2},
-        "data": {part: {"rows": rows.count(b"\n"), "sha256": _sha256(rows)} for part, rows in (("train", train), ("validation", validation))},
+        "data": {part: {"rows": rows.count(b"\n"), "sha256": digest(rows)} for part, rows in (("train", train), ("validation", validation))},
     }  # fmt: skip
     given = {
-        "adapter": _sha256(weights), "max_new_tokens": 160, "max_length": 512,
+        "adapter": digest(weights), "max_new_tokens": 160, "max_length": 512,
         "answers": {question.id: ANSWER for question in given_questions()},
     }  # fmt: skip
     files = {
@@ -111,7 +111,7 @@ def good(student_id: str = "20260101", student_name: str = "张三", notebook: s
     return make_zip(sealed(files, notebook, student_id, student_name, base, "2026-11-24T12:00:00+08:00"))
 
 
-def _sha256(content: bytes) -> str:
+def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 

@@ -188,7 +188,7 @@ def _line(student: Student, handed: list[tuple[Found, Result]], rubric: Rubric, 
         return Line(student, ABSENT, reason="没有交。")
     readable = [(one, result) for one, result in handed if result.reason is None]
     if not readable:
-        reasons = "；".join(f"{shown(Path(one.path).name)} {result.reason}" for one, result in handed)
+        reasons = "；".join(f"{shown(Path(one.path).name)}：{result.reason}" for one, result in handed)
         return Line(student, UNREADABLE, "、".join(one.path for one, _ in handed), reasons)
     if len({one.home for one, _ in handed}) > 1 and len({result.sha256 for _, result in readable}) > 1:
         files = "、".join(one.path for one, _ in handed)

@@ -83,13 +83,22 @@ def write_summary(
         parts=_parts(graded),
         mistakes=_mistakes(graded),
         ungraded=[line for line in lines if line.status != GRADED],
-        unknown=[(one.path, result.reason) for one, result in unknown],
+        unknown=[(one.path, _nobody(result)) for one, result in unknown],
         pairs=[(_who(graded[pair.a]), _who(graded[pair.b]), pair.why) for pair in pairs],
         notes=[(_who(line), note) for line in lines for note in line.notes],
         source=key.source,
         hidden=len(key.hidden),
         rerun=rerun,
     )
+
+
+def _nobody(result: Result) -> str:
+    """Why nobody knows whose a file is, and what to do."""
+    if result.reason:
+        return result.reason
+    claimed = shown(f"{result.student_id} {result.student_name}".strip())
+    told = f"压缩包里写的是「{claimed}」，名单里没有这个学号。" if claimed else "文件名和压缩包里都没有写。"
+    return f"{told}请核对，把文件改名为 学号-姓名.zip。"
 
 
 def _who(line: Line) -> str:

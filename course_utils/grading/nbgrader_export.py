@@ -4,8 +4,11 @@ nbgrader's exporter writes 0 for every student in its database who has no submis
 everything that the class was marked by is known; the others are named, and never become a zero through us.
 """
 
+import os
+import sys
+import warnings
 from collections import defaultdict
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from course_utils.errors import ConfigError
@@ -31,7 +34,7 @@ def export_scores(lines: list[Line], database: Path) -> tuple[int, list[tuple[Li
             chapters[line.result.notebook].append(line)
         else:
             left_out.append((line, f"{line.status}，不是 0 分。"))
-    with Gradebook(f"sqlite:///{database.resolve()}") as book:
+    with _quiet_and_found(), Gradebook(f"sqlite:///{database.resolve()}") as book:
         for notebook, graded in sorted(chapters.items()):
             parts = _parts(graded)
             _prepare(book, notebook, parts)
@@ -49,6 +52,23 @@ def export_scores(lines: list[Line], database: Path) -> tuple[int, list[tuple[Li
                 continue
             left_out[i] = (line, f"{why}注意：他已经在这个数据库里，nbgrader 自己的导出会把没有提交写成 0 分。")
     return written, left_out
+
+
+@contextmanager
+def _quiet_and_found():
+    """nbgrader calls `alembic` by its bare name, which is on no path unless the environment is activated; and what
+    SQLAlchemy warns of in nbgrader's own code is nothing that a teacher could mend.
+    """
+    from sqlalchemy.exc import SAWarning
+
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SAWarning)
+            yield
+    finally:
+        os.environ["PATH"] = before
 
 
 def _parts(graded: list[Line]) -> dict:
