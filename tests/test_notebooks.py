@@ -151,6 +151,14 @@ def test_the_reference_run_names_no_place_and_stays_small(source):
     assert notebook_runs.LIVE not in text
 
 
+def test_what_is_clicked_leaves_something_to_read(source):
+    """The reference run holds no widgets: what a panel, a quiz or a slider shows without a kernel is all there is."""
+    for cell in reference(source).cells:
+        if cell.cell_type == "code" and re.search(r"\b(\w+_panel|quiz|interact|interactive)\(", cell.source):
+            shown = [set(o.get("data", {})) & {"text/html", "text/markdown", "image/png"} for o in cell.outputs]
+            assert any(shown), cell.source
+
+
 # Exercises and quizzes
 
 
