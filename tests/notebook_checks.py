@@ -57,7 +57,7 @@ def bare_numbers(text: str) -> list[str]:
     that the text itself draws, headings, or a line with the mark for constants.
     """
     lines = [line for line in text.splitlines() if ALLOWED not in line and not re.match(r"\s*(\||#)", line)]
-    told = re.sub(r"95\s?% ?(?:置信)?区间", "‖", unquoted(prose("\n".join(lines))))  # the course knows no other
+    told = re.sub(r"95\s?% ?的?[ *]*(?:置信)?区间", "‖", unquoted(prose("\n".join(lines))))  # the course knows no other
     return [_around(told, found) for found in NUMBER.finditer(told)]
 
 
