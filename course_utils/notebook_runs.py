@@ -21,6 +21,7 @@ from course_utils.grading import progress
 CLAIMS = notebooks.SOLUTIONS / "claims.jsonl"
 LIVE = "application/vnd.jupyter.widget-view+json"
 MOST_LINES = 60  # of printed text that one output keeps; of more, the first and the last half
+LONGEST_REPR = 4000  # characters of the text that stands for a table or a picture where neither can be shown
 
 
 @dataclass
@@ -149,6 +150,9 @@ def tidy(outputs: list) -> list:
     for output in kept:
         if output.output_type == "stream":
             output.text = _shortened("\n".join(line.rstrip("\r").split("\r")[-1] for line in output.text.split("\n")))
+    for data in (output.data for output in kept if len(output.get("data", {})) > 1):
+        if len(data.get("text/plain", "")) > LONGEST_REPR:
+            data["text/plain"] = data["text/plain"][:LONGEST_REPR] + "……"
     return [output for output in kept if output.output_type != "stream" or output.text.strip()]
 
 

@@ -140,6 +140,10 @@ def test_tidy_outputs():
         ]
     )
     assert [output.get("text", output.get("data")) for output in kept] == ["b\n", "9%\n", {"text/html": "<table>"}]
+    (huge,) = notebook_runs.tidy(
+        [nbformat.v4.new_output("display_data", {"text/html": "<p>", "text/plain": "x" * 9999})]
+    )
+    assert len(huge.data["text/plain"]) < 4010 and huge.data["text/html"] == "<p>"
     (long,) = notebook_runs.tidy([stream("\n".join(map(str, range(500))))])
     assert long.text.startswith("0\n1\n") and long.text.endswith("499") and "略去 440 行" in long.text
 
