@@ -27,7 +27,10 @@ app = typer.Typer(
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="平台下载的作业，解开之后的文件夹")]
 Key = Annotated[Path, typer.Option(metavar="FILE", help="course grade init 做的钥匙文件")]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="结果写到哪里；每次用同一个，做过的不会再做")]
+Out = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="结果写到哪里，不给就是工作区的 grading；每次用同一个，做过的不会再做"),
+]
 Roster = Annotated[
     Path | None, typer.Option(metavar="FILE.csv", help="名单，有「学号」和「姓名」两列；有它才知道谁没有交")
 ]
@@ -64,11 +67,14 @@ def submit(
 def folder(
     folder: Folder,
     key: Key,
-    out: Out = Path("grading"),
+    out: Out = None,
     roster: Roster = None,
     rubric: RubricFile = None,
     rerun: Annotated[bool, typer.Option("--rerun", help="用每个适配器重新回答；CPU 上每份要几分钟")] = False,
     judge: UseJudge = False,
+    nbgrader: Annotated[
+        Path | None, typer.Option(metavar="gradebook.db", help="还写进 nbgrader 的成绩数据库，没有就新建")
+    ] = None,
 ) -> None:
     """批改一个文件夹里全班的作业。"""
     from course_utils.grading.marking import mark_class
@@ -81,6 +87,8 @@ def folder(
             print(f"{line.status}　{line.student.id} {line.student.name}：{line.reason}")
     if made.pairs:
         print(f"有 {len(made.pairs)} 对提交几乎相同，见小结。")
+    if nbgrader:
+        _export(made, nbgrader)
     print(f"成绩 {made.out / 'gradebook.csv'}，小结 {made.out / 'summary.html'}，反馈 {made.out / 'feedback'}")
 
 
@@ -101,7 +109,7 @@ def init(
 
 @app.command()
 def sheets(
-    folder: Folder, key: Key, out: Out = Path("grading"), roster: Roster = None, rubric: RubricFile = None,
+    folder: Folder, key: Key, out: Out = None, roster: Roster = None, rubric: RubricFile = None,
     judge: UseJudge = False,
 ) -> None:  # fmt: skip
     """导出问答题的匿名评分表：HTML 用来读，CSV 用来填。"""
@@ -115,7 +123,7 @@ def sheets(
 def import_(
     folder: Folder,
     key: Key,
-    out: Out = Path("grading"),
+    out: Out = None,
     roster: Roster = None,
     rubric: RubricFile = None,
     files: Annotated[
@@ -128,20 +136,9 @@ def import_(
     print(f"现在有 {import_sheets(folder, key, out, files or [], roster, rubric)} 份回答有分数。")
 
 
-@app.command()
-def nbgrader(
-    folder: Folder,
-    key: Key,
-    database: Annotated[Path, typer.Option(metavar="gradebook.db", help="nbgrader 的成绩数据库，没有就新建")],
-    out: Out = Path("grading"),
-    roster: Roster = None,
-    rubric: RubricFile = None,
-) -> None:
-    """把分数写进 nbgrader 的成绩册；没有成绩的学生不写，免得变成 0 分。"""
-    from course_utils.grading.marking import mark_class
+def _export(made, database: Path) -> None:
     from course_utils.grading.nbgrader_export import export_scores
 
-    made = mark_class(folder, key, out, roster, rubric)
     written, left_out = export_scores(made.lines, database)
     print(f"写进 {database} 的有 {written} 人。")
     for line, why in left_out:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from course_utils import paths
 from course_utils.errors import ConfigError
 from course_utils.evaluation.judging import Asked, Judge, mark_answers
 from course_utils.grading.alike import Pair, alike, copied
@@ -43,7 +44,7 @@ class Class:
 def mark_class(
     folder: str | Path,
     key: str | Path,
-    out: str | Path,
+    out: str | Path | None = None,
     roster: str | Path | None = None,
     rubric: str | Path | None = None,
     with_rerun: bool = False,
@@ -51,7 +52,9 @@ def mark_class(
     workers: int | None = None,
     log: Log = print,
 ) -> Class:
-    """Grade a folder and write everything into `out`. Doing it again gives the same; what is done is not done again.
+    """Grade a folder and write everything into `out`, else workspace/grading.
+
+    Doing it again gives the same, and what is done is not done again.
 
     roster: a CSV with 学号 and 姓名; only with it is anybody 未提交. with_rerun: also answer with each adapter, which
     takes minutes for each on a CPU. judge: marks the answers to the given questions. Raises `CourseError`.
@@ -72,7 +75,7 @@ def export_sheets(
 
 
 def import_sheets(
-    folder, key, out, files: Sequence[str | Path] = (), roster=None, rubric=None, log: Log = print
+    folder, key, out=None, files: Sequence[str | Path] = (), roster=None, rubric=None, log: Log = print
 ) -> int:
     """Take over filled sheets, by default all in `out`/sheets; returns how many answers have marks now."""
     made = _graded(folder, key, out, roster, rubric, log=log)
@@ -83,7 +86,8 @@ def import_sheets(
 
 
 def _graded(folder, key, out, roster, rubric, with_rerun=False, judge=None, workers=None, log: Log = print) -> Class:
-    folder, out, secret = Path(folder), Path(out), read_key(key)
+    folder, secret = Path(folder), read_key(key)
+    out = Path(out) if out else paths.workspace() / "grading"  # git does not look there
     chosen = read_rubric(rubric) if rubric else default_rubric()
     students = read_roster(roster) if roster else None
     if out.resolve().is_relative_to(folder.resolve()):
