@@ -277,7 +277,7 @@ def test_pages_and_table_carry_nothing_out(made):
         assert str(cell(text)).startswith("'")
     assert cell("张三") == "张三" and cell(-1.5) == -1.5 and cell(None) == ""
     assert number_cell("202601011234") == "202601011234\t" and number_cell("20260101") == "20260101"
-    assert visible("a\u202eb\x07c\n") == "a�b�c\n"
+    assert visible("a\u202eb\x07c\n👨\u200d👩") == "a�b�c\n👨\u200d👩"
 
 
 def test_feedback_shows_no_hidden_question_and_everybody_who_handed_in_has_a_page(made, secret):

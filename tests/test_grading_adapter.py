@@ -40,9 +40,7 @@ def tiny_in_catalogue(tiny_base, tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(tiny_in_catalogue, tiny_data):
-    config = TrainingConfig(
-        base_model="tiny", learning_rate=0.01, epochs=2, lora_rank=4, precision="fp32", max_length=480, evaluations=1
-    )
+    config = TrainingConfig(base_model="tiny", learning_rate=0.01, epochs=2, lora_rank=4, max_length=480, evaluations=1)
     return train(config, tiny_data, "法律助手", lambda text: None)
 
 

@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
-from grading_samples import BASE, forge, good, legal, member, settings, tensors
+from grading_samples import BASE, forge, good, legal, lines, member, settings, tensors
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -171,7 +171,9 @@ FILES = {
     "半个代理对": ({s.ANSWERS: b'{"05-1": "\\ud800"}'}, "写不成 UTF-8"),
     "不是 UTF-8": ({s.ANSWERS: '{"05-1": "你好"}'.encode("gbk")}, "不是 UTF-8"),
     "行太多": ({s.TRAIN: b"{}\n" * 40_000}, "超过 30000 行"),
-    "一段文本太长": ({s.ANSWERS: as_json({"05-1": "长" * 200_000})}, "超过 100000 个字"),
+    "一段文本太长": ({s.TRAIN: lines([{"input": "长" * 200_000}])}, "超过 100000 个字"),
+    "问答题写了一本书": ({s.ANSWERS: as_json({"05-1": "长" * 30_000})}, "超过 20000 个字"),
+    "回答长得算不完": ({s.PREDICTIONS: legal()[s.PREDICTIONS].replace(b'"max_new_tokens": 160', b'"max_new_tokens": 4000')}, "max_new_tokens"),
     "数据里有别的字段": ({s.TRAIN: b'{"input": "x", "__class__": "y"}\n'}, "「__class__」不对：不该有"),
     "训练的设置不对": ({s.TRAINING: legal()[s.TRAINING].replace(b'"learning_rate": 0.0004', b'"learning_rate": "fast"')}, "learning_rate"),
     "回答的题号是路径": ({s.ANSWERS: as_json({"../05-1": "x"})}, "格式不对|answers"),

@@ -19,7 +19,7 @@ import pandas as pd
 
 from course_utils import paths
 from course_utils.data.records import atomic_writer
-from course_utils.errors import CourseError, DataError
+from course_utils.errors import ConfigError, CourseError, DataError
 from course_utils.grading import submission as s
 from course_utils.grading.given import given_questions
 from course_utils.grading.measure import Measured, data_quality, exercises, exercises_of, leakage
@@ -82,13 +82,15 @@ def answer_given(
 ) -> dict[str, str]:
     """id -> answer of the run's model to each given question, kept in the run folder as given.json.
 
-    Greedy. Answers that this adapter has given before, with as many tokens, are taken from there. Raises `ConfigError`.
+    max_new_tokens: at most 512 of each answer. Greedy. Answers that this adapter has given before, with as many tokens, are taken from there. Raises `ConfigError`.
     """
     from course_utils.inference.predict import predict
     from course_utils.models.weights import sha256
 
     run = run if isinstance(run, Run) else find_run(str(run))
     check_run(run)
+    if not 1 <= max_new_tokens <= s.MOST_TOKENS:
+        raise ConfigError(f"每个回答最多 {max_new_tokens} 个 token，要在 1 到 {s.MOST_TOKENS} 之间。")
     path, digest = run.folder / GIVEN, sha256(run.weights / "adapter_model.safetensors")
     if path.exists():
         kept = json.loads(path.read_text(encoding="utf-8"))

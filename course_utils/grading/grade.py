@@ -74,7 +74,7 @@ def grade(read: Submission, key: KeyFile) -> Result:
         measured=measured,
         predictions=_predictions(read),
         claims=read.claims,
-        doubts=read.doubts + _doubts(read),
+        doubts=read.doubts + _doubts(read, key),
         traces=_traces(read),
     )
 
@@ -100,8 +100,11 @@ def _predictions(read: Submission) -> dict[str, str]:
     return read.predictions.answers if read.predictions else {}
 
 
-def _doubts(read: Submission) -> list[str]:
+def _doubts(read: Submission, key: KeyFile) -> list[str]:
     found = []
+    missing = len({gold.id for gold in key.given} - read.predictions.answers.keys()) if read.predictions else 0
+    if missing:
+        found.append(f"给定题目的回答缺了 {missing} 道，算 0 分：可能用的是旧的课程。")
     if read.manifest.notebook == LEGAL:
         lacking = {
             "适配器": read.adapter,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from course_utils import paths
-from course_utils.errors import ConfigError
+from course_utils.errors import ConfigError, CourseError
 from course_utils.evaluation.judging import Asked, Judge, mark_answers
 from course_utils.grading.alike import Pair, alike, copied
 from course_utils.grading.archive import read_file
@@ -141,9 +141,11 @@ def _judge(judge: Judge | None, result: Result, key: KeyFile, state: Path) -> Me
     if not result.predictions:
         return Measured(None, "没有可以评判的回答。")
     asked = [Asked(gold.question, gold.reference) for gold in key.given]
-    marks = mark_answers(
-        judge, asked, [result.predictions.get(gold.id, "") for gold in key.given], state / "judge.jsonl"
-    )
+    answers = [result.predictions.get(gold.id, "") for gold in key.given]
+    try:
+        marks = mark_answers(judge, asked, answers, state / "judge.jsonl")
+    except CourseError as error:  # an answer may be written to confuse the judge: that must not stop the class
+        return Measured(None, f"裁判没有判出来：{error}")
     if not marks.known:
         return Measured(None, "裁判一条也没有判出来。")
     failed = f"，{len(marks.failures)} 条没有判出来，不算" if marks.failures else ""

@@ -23,6 +23,7 @@ FORMULA = (
     "－",
     "＠",
 )  # what spreadsheets take for a formula's beginning
+TURNS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # the direction of writing
 
 
 @cache
@@ -48,7 +49,8 @@ def write_page(template: str, path: Path, **values) -> None:
 def visible(text: str) -> str:
     """Without control characters and without those that turn the direction of writing, lines and tabs apart."""
     return "".join(
-        mark if mark in "\n\t" or unicodedata.category(mark) not in ("Cc", "Cf", "Cs") else "�" for mark in text
+        "�" if mark in TURNS or (unicodedata.category(mark) in ("Cc", "Cs") and mark not in "\n\t") else mark
+        for mark in text
     )
 
 

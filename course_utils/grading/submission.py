@@ -22,9 +22,12 @@ ALLOWED = {
     MANIFEST: MB // 16, ANSWERS: MB, CLAIMS: 4 * MB, PREDICTIONS: MB, TRAINING: MB // 4, METRICS: 16 * MB,
     WEIGHTS: 128 * MB, SETTINGS: MB // 64, TRAIN: 32 * MB, VALIDATION: 16 * MB,
 }  # fmt: skip
+MOST_TOKENS = 512  # of one answer: a rerun writes as many
+LONGEST_ANSWER = 20_000  # characters of a free answer
 TOGETHER = ((WEIGHTS, SETTINGS), (TRAINING, METRICS), (TRAIN, VALIDATION))  # one of these without the other is no use
 
 Text = Annotated[str, Field(max_length=100_000)]
+Essay = Annotated[str, Field(max_length=LONGEST_ANSWER)]
 Short = Annotated[str, Field(max_length=200)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -55,7 +58,7 @@ class Predictions(Strict):
     """Answers to the given questions by id, and how they were written: greedy, by which adapter, with so many tokens."""
 
     adapter: Sha256
-    max_new_tokens: int = Field(ge=1, le=4096)
+    max_new_tokens: int = Field(ge=1, le=MOST_TOKENS)
     max_length: int = Field(ge=16, le=32768)
     answers: Annotated[dict[Short, Text], Field(max_length=500)]
 
@@ -161,7 +164,7 @@ def read_submission(content: bytes) -> Submission:
 
 
 class Answers(Strict):
-    answers: Annotated[dict[Annotated[str, Field(pattern=r"^\d\d-\d{1,3}$")], Text], Field(max_length=50)]
+    answers: Annotated[dict[Annotated[str, Field(pattern=r"^\d\d-\d{1,3}$")], Essay], Field(max_length=50)]
 
 
 def _answers(content: bytes) -> dict[str, str]:
