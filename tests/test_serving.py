@@ -731,6 +731,7 @@ def test_remote_models_stand_beside_local_ones_and_no_key_is_kept(
         assert "远程:同学" in talk.speakers() and "甲@1" in talk.speakers()
         assert "".join(talk.speak("远程:同学", question)) == "积极"
         assert "".join(talk.speak("甲@1", question)) == "消极"
+        assert talk.ask("甲@1", question[-1]["content"]) == "消极"
         publish(runs["丙"], "乙", silent)
         remote.register("第二版", f"{address}/v1", "乙", "CLASSMATE_KEY", lora_id="2")
         rows = [{"instruction": "判断情感", "input": text} for text in (GOOD, BAD)] * 3
