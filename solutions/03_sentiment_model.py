@@ -51,13 +51,13 @@ from course_utils.data.store import ALL, DataSet
 from course_utils.inference.generate import generate
 from course_utils.models.load import load
 
-reviews = ["面料厚实，穿了一冬天没起球，洗了也不变形，很满意", "用了三天就坏了，客服一直不回，太差了",
-           "不推荐给别人，不然下次我就抢不到了", "前台很热情，可惜房间里的蟑螂也很热情"]  # fmt: skip
+reviews = {"面料厚实，穿了一冬天没起球，洗了也不变形，很满意": "积极", "用了三天就坏了，客服一直不回，太差了": "消极",
+           "不推荐给别人，不然下次我就抢不到了": "积极", "前台很热情，可惜房间里的蟑螂也很热情": "消极"}  # fmt: skip
 ask = presets.card("sentiment_predict").constants["instruction"]
-rows = [{"instruction": ask, "input": review} for review in reviews]
+rows = [{"instruction": ask, "input": review, "output": label} for review, label in reviews.items()]
 probes = pickup.made("四条评论", lambda: DataSet.create("四条评论", {ALL: rows}, {"tool": "手写"})).records()[ALL]
 said = generate(*load("gemma-3-270m"), probes, max_new_tokens=24)
-pd.DataFrame({"评论": [record.input for record in probes], "基座的回答": said})
+pd.DataFrame({"评论": reviews.keys(), "标注": reviews.values(), "基座的回答": said})
 
 # %% [markdown]
 # 基座只学过“接着往下写”：它可能复述、换一种语言，或者答了还停不下来。这不是它笨，而是没有人告诉它，这里应该怎么答。四条评论存成了一个小数据集，训练完我们拿同样的四条再问一遍。
@@ -140,10 +140,10 @@ from course_utils.profiles import by_profile
 from course_utils.training.config import TrainingConfig
 from course_utils.training.history import trained
 
-steps = by_profile(ci=4, classroom=30, gpu=60)
+steps, shown = by_profile(ci=3, classroom=30, gpu=60), by_profile(ci=2, classroom=3, gpu=3)
 short = {part: [r for r in data[part] if len(r.input) <= 40] for part in ("train", "validation")}
 few = {"train": short["train"][: 4 * steps], "validation": short["validation"][:16]}
-usual = {"batch_size": 4, "evaluations": by_profile(ci=1, classroom=2, gpu=3)}
+usual = {"batch_size": 4, "evaluations": 1}
 rates = {"学习率太小": {"learning_rate": 2e-6}, "学习率合适": {}, "学习率太大": {"learning_rate": 1e-2}}
 lora = {
     "秩 1": {"lora_rank": 1, "lora_alpha": 2},
@@ -152,13 +152,13 @@ lora = {
 }
 tried = {
     name: trained(TrainingConfig(**usual, **changed), few, f"试-{name}", log=lambda _: None).metrics
-    for name, changed in (rates | lora).items()
+    for name, changed in [*rates.items()][:shown] + [*lora.items()][:shown]
 }
-display(compare_curves({name: tried[name] for name in rates}, title="只改学习率"))
-compare_curves({name: tried[name] for name in ("学习率合适", *lora)}, title="只改 LoRA 的设置")
+display(compare_curves({name: tried[name] for name in tried if name in rates}, title="只改学习率"))
+compare_curves({name: tried[name] for name in tried if name == "学习率合适" or name in lora}, title="只改 LoRA 的设置")
 
 # %% [markdown]
-# 怎么读：浅色是训练损失，虚线是验证损失。
+# 怎么读：线是训练损失，末尾的圆点是验证损失，图例里是它的值。
 #
 # - **学习率太小**：一条几乎不动的线。常有人以为模型“学不会”，其实只是步子太小。
 # - **太大**：降不下来，或者猛地冲高。步子大到每一步都跨过了要去的地方。
@@ -190,8 +190,8 @@ def best_and_stop(checks, patience):
 
 
 tiny = {"train": few["train"][:24], "validation": few["validation"]}
-again = TrainingConfig(batch_size=4, learning_rate=1e-3, epochs=by_profile(ci=1, classroom=7, gpu=10),
-                       evaluations=by_profile(ci=2, classroom=7, gpu=10))  # fmt: skip
+times = by_profile(ci=1, classroom=7, gpu=10)  # 训练次数，每一遍验证一次
+again = TrainingConfig(batch_size=4, learning_rate=1e-3, epochs=times, evaluations=times)
 run = trained(again, tiny, "试-背题", log=lambda _: None)
 checks, patience = [[line["step"], round(line["eval_loss"], 4)] for line in run.metrics if "eval_loss" in line], 2
 print("每次验证的 [步数, 验证损失]：", checks)
@@ -212,7 +212,7 @@ from course_utils.profiles import by_profile
 from course_utils.widgets import studio_panel
 
 rows, checked = by_profile(ci=(32, 16), classroom=(800, 96), gpu=(6000, 480))
-recipe = {"name": "评论情感", "data": "sentiment_predict", "rows": rows, "validation_rows": checked}
+recipe = {"name": "评论情感", "data": "sentiment_predict", "rows": rows, "validation_rows": checked, "evaluations": 3}
 studio_panel(**recipe)
 
 # %% [markdown]
@@ -327,7 +327,7 @@ with local_server() as address:
     print(f"服务在 {address}，这把密钥打得开：", [found.id for found in client.models.list()])
     for record in DataSet.open("四条评论").records()["all"]:
         ask = [{"role": "user", "content": record.input}]
-        reply = client.chat.completions.create(model="评论情感", messages=ask)
+        reply = client.chat.completions.create(model="评论情感", messages=ask, max_tokens=24)
         print(f"{reply.model}：{reply.choices[0].message.content}　← {record.input}")
     try:
         openai.OpenAI(base_url=address, api_key="sk-wrong").models.list()
@@ -348,10 +348,11 @@ from course_utils.widgets import chat_panel, compare_chat_panel
 compare_chat_panel()
 chat_panel()
 for name in ("评论情感", "基座:gemma-3-270m"):
-    print(f"{name}：{''.join(speak(name, '快递三天才到，盒子瘪了，里面倒是好好的', 32))}\n")
+    said = "".join(speak(name, "快递三天才到，盒子瘪了，里面倒是好好的", 32))
+    print(f"{name}：{said or '（什么也没写）'}\n")
 
 # %% [markdown]
-# 同一个问题，前面是服务，后面是基座。对基座并不公平：服务替我们加上了指令，基座没有谁替它加，只好自己往下编。在面板里把指令也写进问题再比一次。
+# 同一个问题，前面是服务，后面是基座。对基座并不公平：服务替我们加上了指令，基座没有谁替它加，不知道要它做什么。在面板里把指令也写进问题，再比一次。
 #
 # 几条说明不了好坏，只说明它们不一样；要说好坏，得用它从没见过的一大批评论。
 #
@@ -470,7 +471,9 @@ for judged in judge_batch(free, judge):
 scores_panel()
 
 # %% [markdown]
-# 先读裁判的自我介绍：它不懂意思，只比文字，是拿**问答**的标准答案考出来的。拿它判两个字的答案，等于看谁写出了和标准答案相同的字，所以胜率高说明的主要是**格式学会了**。换成会读的大模型裁判（设好 `COURSE_LLM_BASE_URL` 等环境变量），同样要先校准再用。
+# 先读裁判的自我介绍：它不懂意思，只比文字，是拿**问答**的标准答案考出来的。拿它判两个字的答案，等于看谁写出了和标准答案相同的字。
+#
+# 再看看它会怎样上当：基座常常把指令抄一遍，指令里“积极”“消极”两个词都有，只比文字的裁判就以为它说中了。我们的模型答错时，输给的正是这样一句废话。校准时一致率很高的裁判，换一种题目就不可靠了：**用在哪里，就在哪里校准**。换成会读的大模型裁判（设好 `COURSE_LLM_BASE_URL` 等环境变量），同样要先校准再用。
 #
 # 最可靠的还是人。下面的面板是盲评：选“自由回答”，写上你的名字，左右是抽签定的，按 1、2、3 就行。请同桌也评一遍，才看得出两个人一不一致。
 

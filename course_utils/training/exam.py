@@ -14,6 +14,7 @@ from course_utils.training.run import Run
 
 SAMPLES = 3
 SAMPLE_TOKENS = 48  # of an answer: enough to see whether it ends
+BEYOND = 8  # tokens after a label that show the same
 
 
 class Exam:
@@ -47,7 +48,10 @@ class Exam:
         length = self.config.max_length
         if self.config.task == "classification":
             return [(choice.label, True) for choice in classify(model, self.tokenizer, rows, length)]
-        return answer(model, self.tokenizer, rows, min(SAMPLE_TOKENS, length // 2), max_length=length)
+        longest = min(SAMPLE_TOKENS, length // 2)
+        if self.labels:  # an answer that does not end takes as long as it may
+            longest = min(longest, max(map(len, self.labels)) + BEYOND)
+        return answer(model, self.tokenizer, rows, longest, max_length=length)
 
     def _accuracy(self, model) -> float:
         length = self.config.max_length
