@@ -146,7 +146,9 @@ def test_the_reference_run_is_of_this_source_and_complete(source, notebook):
 
 def test_the_reference_run_names_no_place_and_stays_small(source):
     text = nbformat.writes(reference(source))
-    assert not re.search(r"[\" '(=](/tmp/|/home/|/root/|/Users/|[A-Z]:\\\\Users)", text), "a path of the machine that ran it"
+    assert not re.search(r"[\" '(=](/tmp/|/home/|/root/|/Users/|[A-Z]:\\\\Users)", text), (
+        "a path of the machine that ran it"
+    )
     assert str(paths.ROOT) not in text and len(text) < 2_000_000
     assert notebook_runs.LIVE not in text
 
@@ -231,7 +233,9 @@ def test_a_solution_runs_and_passes_its_checks(source, tmp_path):
 
 @pytest.mark.slow
 def test_an_unsolved_notebook_says_what_is_to_be_done(source, tmp_path, monkeypatch):
-    """Every check answers 还没有做. A cell that cannot go on without the exercise says so in Chinese."""
+    """Every check answers 还没有做, or what is missing in the answer; none passes. A cell that cannot go on without
+    the exercise says so in Chinese.
+    """
     monkeypatch.setenv("COURSE_PROFILE", "ci")
     monkeypatch.setenv("COURSE_WORKSPACE", str(tmp_path))
     unsolved = notebooks.learner(notebooks.read(source))
@@ -244,7 +248,8 @@ def test_an_unsolved_notebook_says_what_is_to_be_done(source, tmp_path, monkeypa
     assert all(re.search(r"[\u4e00-\u9fff]", error.evalue) for error in errors)
     said = json.dumps(outputs, ensure_ascii=False)
     for exercise in notebook_runs.asked(unsolved):
-        assert f"○ 练习 {exercise}　还没有做" in said or any(exercise in e.evalue for e in errors), exercise
+        shown = re.search(rf"[○✗] 练习 {exercise}　(?:还没有做|.*None)", said)
+        assert shown or any(exercise in e.evalue for e in errors), exercise
     assert not any(c.passed for c in progress.attempts(tmp_path / progress.NAME))
 
 
