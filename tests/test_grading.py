@@ -315,7 +315,7 @@ def test_training_on_a_given_question_is_found(secret):
     read = read_submission(good(**{"data/train.jsonl": lines([*shared_rows(), asked])}))
     assert any("指纹" in doubt for doubt in read.doubts)
     measured = grade(read, secret).measured["leakage"]
-    assert measured.value == pytest.approx(1 - 1 / 44) and f"第 {len(shared_rows()) + 1} 行" in measured.details[0]
+    assert measured.value == pytest.approx(1 - 1 / 44) and f"训练集第 {len(shared_rows()) + 1} 行" in measured.details[0]
 
 
 def test_the_judge_marks_where_it_is_configured_and_a_failure_is_no_zero(homework, key, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from course_utils.data.doctor import ERROR, WARNING, check
 from course_utils.data.mapping import Mapping
 from course_utils.data.records import FIELDS
+from course_utils.data.split import TITLES
 from course_utils.evaluation.safety import REFUSES, UNSURE, disclaims, stance
 from course_utils.grading import checks
 from course_utils.grading.archive import shown
@@ -63,12 +64,16 @@ def data_quality(data: dict[str, list[Row]]) -> Measured:
 
 def leakage(data: dict[str, list[Row]], questions: Sequence[str]) -> Measured:
     """The share of the questions that no row of the data is nearly the same as."""
-    rows = [row.input or row.instruction for part in data.values() for row in part]
+    rows = [
+        (f"{TITLES[part]}第 {number} 行", row.input or row.instruction)
+        for part, lines in data.items()
+        for number, row in enumerate(lines, 1)
+    ]
     if not rows:
         return Measured(0.0, "没有交数据，查不了。")
-    found = leaks(rows, questions)
+    found = leaks([text for _, text in rows], questions)
     hit = set(found.values())
-    details = [f"第 {number + 1} 行：{shown(rows[number])}" for number in sorted(found)[:10]]
+    details = [f"{rows[i][0]}：{shown(rows[i][1])}" for i in sorted(found)[:10]]
     why = f"{len(questions)} 道题里有 {len(hit)} 道和交来的数据几乎相同。" if hit else "交来的数据里没有这些题。"
     return Measured(1 - len(hit) / len(questions), why, details)
 
@@ -83,6 +88,12 @@ def citation_validity(answers: dict[str, str], golds: Sequence[Gold]) -> Measure
         return Measured(None, "这些题的标准答案都不引条文。")
     found = check_citations([answers.get(gold.id, "") for gold in asked])
     why = f"{len(asked)} 道该引条文的题里，{found.citing:.0%} 引了条文，共 {found.n_citations} 处，{len(found.invalid)} 处无效。"
+    wanted = [set(citations(gold.reference)) for gold in asked]
+    hit = [
+        len(set(citations(answers.get(gold.id, ""))) & want) / len(want)
+        for gold, want in zip(asked, wanted, strict=True)
+    ]
+    why += f"引到标准答案所引的条文 {sum(hit) / len(hit):.0%}（不计分）。"
     wrong = [f"{shown(law)}{article}：{reason}" for _, law, article, reason in found.invalid.itertuples(index=False)]
     return Measured(float(found.rows.fillna(0.0).mean()), why, list(dict.fromkeys(wrong))[:10])
 

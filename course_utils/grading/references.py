@@ -1,8 +1,10 @@
 """The free questions of a chapter and the course's own answers, from the notebook's source in `solutions/`."""
 
+import importlib.util
 from dataclasses import dataclass
 from functools import cache
 
+from course_utils.errors import ConfigError
 from course_utils.notebooks import ANSWER_TAG, answer_of, read, sources
 
 
@@ -16,7 +18,9 @@ class FreeQuestion:
 
 @cache
 def free_questions(notebook: str) -> dict[str, FreeQuestion]:
-    """exercise, such as "05-1" -> its question, in order; empty for a chapter that there is not."""
+    """exercise, such as "05-1" -> its question, in order; empty for a chapter that there is not. Raises `ConfigError`."""
+    if importlib.util.find_spec("jupytext") is None:
+        raise ConfigError("没有安装 jupytext，读不了 solutions 里的参考回答。请运行：pip install jupytext")
     found, prompt = {}, ""
     for source in [path for path in sources() if path.stem[:2] == notebook]:
         for cell in read(source).cells:
