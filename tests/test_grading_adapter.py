@@ -9,9 +9,9 @@ import pytest
 
 from course_utils import paths
 from course_utils.errors import ConfigError, DataError
-from course_utils.grading import bundle, progress
+from course_utils.grading import bundle, marking, progress
 from course_utils.grading import rerun as again
-from course_utils.grading.grade import grade
+from course_utils.grading.grade import grade, grade_file
 from course_utils.grading.key import make_key, read_key
 from course_utils.grading.rerun import Rerun, rerun
 from course_utils.grading.submission import LEGAL, PREDICTIONS, WEIGHTS, read_submission
@@ -136,15 +136,15 @@ def test_the_adapter_answers_again(run, notebook, key, tmp_path):
     assert (tmp_path / f"rerun-{read.sha256}.json").stat().st_mtime_ns == before
 
 
-def test_predictions_that_the_adapter_does_not_give_are_flagged(run, notebook, key, tmp_path):
-    def better(content: bytes) -> bytes:
-        given = json.loads(content)
-        given["answers"] = dict.fromkeys(
-            given["answers"], "依据《民法典》第五百七十七条，应当承担违约责任，先留好证据。"
-        )
-        return json.dumps(given).encode()
+def forged(content: bytes) -> bytes:
+    """Better answers than the adapter gives."""
+    given = json.loads(content)
+    given["answers"] = dict.fromkeys(given["answers"], "依据《民法典》第五百七十七条，应当承担违约责任，先留好证据。")
+    return json.dumps(given).encode()
 
-    read = read_submission(zipped(run, notebook, **{PREDICTIONS: better}))
+
+def test_predictions_that_the_adapter_does_not_give_are_flagged(run, notebook, key, tmp_path):
+    read = read_submission(zipped(run, notebook, **{PREDICTIONS: forged}))
     (doubt,) = rerun(read, key, tmp_path, lambda text: None).doubts()
     assert "不是这个适配器写得出来的" in doubt
 
@@ -167,6 +167,29 @@ def test_an_adapter_that_the_base_does_not_take_is_a_zero_and_a_missing_base_is_
     read, told = read_submission(zipped(run, notebook)), []
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "empty"))
     assert rerun(read, key, tmp_path / "other", told.append) is None and "没有重算" in told[0]
+
+
+def test_a_class_with_rerun(run, notebook, tmp_path, monkeypatch):
+    def in_this_process(folder, found, key, state, workers):  # others do not know the tiny base
+        state.mkdir(parents=True, exist_ok=True)
+        return [grade_file(folder / one.path, key) for one in found]
+
+    monkeypatch.setattr(marking, "grade_all", in_this_process)
+    key = make_key(tmp_path / "teacher", n=8)
+    (tmp_path / "class").mkdir()
+    (tmp_path / "class" / "20260101-张三.zip").write_bytes(zipped(run, notebook))
+    (tmp_path / "class" / "20260102-李四.zip").write_bytes(zipped(run, notebook, **{PREDICTIONS: forged}))
+    made = marking.mark_class(tmp_path / "class", key, tmp_path / "out", with_rerun=True, log=lambda text: None)
+    parts = [{scored.part.name: scored for scored in line.parts} for line in made.lines]
+    assert all(part["loss"].got is not None and part["hidden"].got is not None for part in parts)
+    assert parts[0]["loss"].why == parts[1]["loss"].why and "每个答案 token 的损失" in parts[0]["loss"].why
+    assert not any("写得出来" in note for note in made.lines[0].notes)
+    assert any("写得出来" in note for note in made.lines[1].notes)
+    pages = "".join(path.read_text(encoding="utf-8") for path in (tmp_path / "out").rglob("*.html"))
+    assert not any(gold.question[:30] in pages for gold in read_key(key).hidden)
+    without = marking.mark_class(tmp_path / "class", key, tmp_path / "out", log=lambda text: None)
+    loss = next(scored for scored in without.lines[0].parts if scored.part.name == "loss")
+    assert loss.got is None and "--rerun" in loss.why
 
 
 def test_reproduction_is_told_by_the_mean():
