@@ -315,7 +315,15 @@ def test_training_on_a_given_question_is_found(secret):
     read = read_submission(good(**{"data/train.jsonl": lines([*shared_rows(), asked])}))
     assert any("指纹" in doubt for doubt in read.doubts)
     measured = grade(read, secret).measured["leakage"]
-    assert measured.value == pytest.approx(1 - 1 / 44) and f"训练集第 {len(shared_rows()) + 1} 行" in measured.details[0]
+    assert (
+        measured.value == pytest.approx(1 - 1 / 44) and f"训练集第 {len(shared_rows()) + 1} 行" in measured.details[0]
+    )
+
+
+def test_feedback_does_not_tell_which_row_is_near_a_hidden_question(secret):
+    asked = {**shared_rows()[0], "input": secret.hidden[0].question}
+    measured = grade(read_submission(good(**{"data/train.jsonl": lines([*shared_rows(), asked])})), secret).measured
+    assert measured["leakage"].value == pytest.approx(1 - 1 / 44) and measured["leakage"].details == []
 
 
 def test_the_judge_marks_where_it_is_configured_and_a_failure_is_no_zero(homework, key, tmp_path, monkeypatch):

@@ -80,10 +80,10 @@ def grade(read: Submission, key: KeyFile) -> Result:
 
 
 def _measure_legal(read: Submission, key: KeyFile) -> dict[str, Measured]:
-    questions = [gold.question for gold in (*key.given, *key.hidden)]
+    given, hidden = ([gold.question for gold in golds] for golds in (key.given, key.hidden))
     measured = {
         "data": measure.data_quality(read.data),
-        "leakage": measure.leakage(read.data, questions),
+        "leakage": measure.leakage(read.data, given, hidden),
     }
     if read.predictions is None:
         nothing = Measured(0.0, "没有交给定题目的回答。")

@@ -62,8 +62,11 @@ def data_quality(data: dict[str, list[Row]]) -> Measured:
     )
 
 
-def leakage(data: dict[str, list[Row]], questions: Sequence[str]) -> Measured:
-    """The share of the questions that no row of the data is nearly the same as."""
+def leakage(data: dict[str, list[Row]], questions: Sequence[str], hidden: Sequence[str] = ()) -> Measured:
+    """The share of the questions that no row of the data is nearly the same as.
+
+    The details name rows for the open questions alone: what is near a hidden one would tell its words.
+    """
     rows = [
         (f"{TITLES[part]}第 {number} 行", row.input or row.instruction)
         for part, lines in data.items()
@@ -71,11 +74,13 @@ def leakage(data: dict[str, list[Row]], questions: Sequence[str]) -> Measured:
     ]
     if not rows:
         return Measured(0.0, "没有交数据，查不了。")
-    found = leaks([text for _, text in rows], questions)
+    asked = [*questions, *hidden]
+    found = leaks([text for _, text in rows], asked)
     hit = set(found.values())
-    details = [f"{rows[i][0]}：{shown(rows[i][1])}" for i in sorted(found)[:10]]
-    why = f"{len(questions)} 道题里有 {len(hit)} 道和交来的数据几乎相同。" if hit else "交来的数据里没有这些题。"
-    return Measured(1 - len(hit) / len(questions), why, details)
+    told = [i for i in sorted(found) if found[i] < len(questions)]
+    details = [f"{rows[i][0]}：{shown(rows[i][1])}" for i in told[:10]]
+    why = f"{len(asked)} 道题里有 {len(hit)} 道和交来的数据几乎相同。" if hit else "交来的数据里没有这些题。"
+    return Measured(1 - len(hit) / len(asked), why, details)
 
 
 def citation_validity(answers: dict[str, str], golds: Sequence[Gold]) -> Measured:
