@@ -74,15 +74,3 @@ def test_it_runs_from_top_to_bottom(patient, name):
     notebook.reopen()
     photograph(notebook, f"{name}-reopened")
     assert "Error displaying widget" not in notebook.text
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_unsolved_version_runs_too_and_says_what_is_to_be_done(patient, name):
-    notebook = patient.open(notebooks.NOTEBOOKS / f"{name}.ipynb")
-    notebook.run_all()
-    notebook.command("docmanager:save")
-    ran = nbformat.read(patient.root / notebook.name, as_version=4)
-    outputs = [output for cell in ran.cells for output in cell.get("outputs", [])]
-    assert [output.evalue for output in outputs if output.output_type == "error"] == []
-    said = "\n".join(output.get("data", {}).get("text/plain", "") for output in outputs)
-    assert "✓ 练习" not in said and "○ 练习" in said
