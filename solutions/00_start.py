@@ -71,7 +71,7 @@ from course_utils.training.config import build_config
 
 print("规模：", profiles.profile(), "　工作区：", paths.workspace())
 try:
-    build_config({"learning_rate": 5, "epoch": 3})
+    build_config({"learning_rate": 5, "epochs": -1})
 except CourseError as error:
     print("故意写错两个设置，听听它怎么说：", error)
 
@@ -165,7 +165,7 @@ before = generate(model, tokenizer, three, max_new_tokens=20)
 long_text(pd.DataFrame({"评论": [r.input for r in three], "微调前": before}))
 
 # %% [markdown]
-# 没有一句像样的回答。它不是读不懂，是不知道你在等什么：它读网页长大，只会把一段文字**接着往下写**，而网页上的一条指令后面，多半还是指令。（为什么是这样，[第 1 章](01_concepts.ipynb)会拆开看。）
+# 像不像一个没听懂、只好把你的话再念一遍的新同事？它不是读不懂，是不知道你在等什么：它读网页长大，只会把一段文字**接着往下写**，最省事的接法，就是重复。（为什么是这样，[第 1 章](01_concepts.ipynb)会拆开看。）
 #
 # 那就教它。下面两行是全部的设置和全部的训练：把训练集给它看一遍，每一步看四条，看完改一改参数。**先猜一猜**：一句评论平均二十来个字，看几百句，够它学会吗？ <!-- 固定 -->
 
@@ -194,7 +194,7 @@ after = generate(tuned, tokenizer, three, max_new_tokens=20)
 long_text(pd.DataFrame({"评论": [r.input for r in three], "微调前": before, "微调后": after}))
 
 # %% [markdown]
-# 同一个模型，同样的三句话，几分钟前还在胡言乱语。这三句不在训练集里，它没有背过答案。
+# 同一个模型，同样的三句话，几分钟前它还在念你的指令。这三句不在训练集里，它没有背过答案。
 #
 # 可是三句算不得证据。拿锁着的测试集来考，并且请两位陪考：
 #
@@ -223,7 +223,7 @@ pd.DataFrame([{"谁": name, "准确率": f"{s.accuracy:.1%}", "95% 区间": f"{s
 # %% [markdown]
 # 三个点，三条横线。点是**准确率**（accuracy），答对的占多少；横线是 95% 的**置信区间**（confidence interval）：换一批差不多的评论来考，成绩大概会落在这段里。两条线要是大半重叠，就不能说谁比谁强。
 #
-# 有没有想到，基座模型在“二选一”里并不差？它其实读得懂一些评论，只是不会按你要的样子说出来。微调的头几十步教会了它怎么说，之后才让它懂得更多。
+# 看第二条线：逼着它二选一，基座模型比闭着眼睛答好一些。它读得懂一点，只是不会按你要的样子说出来。微调的头几十步教会它怎么说，之后才让它懂得更多。
 #
 # **练习 00-1**　自己算一遍：这个模型的准确率，和“多数类”的准确率。下面给了前二十条，用 Python 数，别用眼睛数。 <!-- 固定 -->
 
@@ -254,11 +254,13 @@ found = choose(tuned, tokenizer, [Record(ask, mine)], labels)[0]
 print(f"「{mine}」\n模型说：{found.label}，把握 {found.scores[found.label]:.0%}")
 
 # %% [markdown]
-# “把握”是模型自己给的概率。试过几句你会发现：直来直去的话，它又对又有把握；话里有话，它就露馅，而且常常错得很有把握。
+# “把握”是模型自己给的概率。给出的那一句，人一看就是夸；它有没有被一个“烫”字带偏？多试几句你会发现：直来直去的话，它又对又有把握；话里有话，它就露馅，而且常常错得很有把握。
 #
 # **练习 00-2**　骗倒它。写一句人一看就明白、模型却答错的评论。提示：反话（“好得很，修了三次还没好”），先扬后抑，全是坏词的好评，都值得一试。找到一句算过关。
 
 # %%
+import pandas as pd
+
 from course_utils.data.records import Record
 from course_utils.grading.checks import check
 from course_utils.inference.choose import choose
@@ -277,8 +279,8 @@ tricks = {
 said = [c.label for c in choose(tuned, tokenizer, [Record(ask, t) for t in tricks], labels)] if tricks else []
 tried = [{"sentence": s, "human": h, "model": m} for (s, h), m in zip(tricks.items(), said, strict=True)]
 check("00-2", tried or None)
-for line in tried:
-    print("骗倒了" if line["human"] != line["model"] else "没骗倒", line)
+pd.DataFrame([{"评论": x["sentence"], "人": x["human"], "模型": x["model"],
+               "骗倒了吗": "骗倒了" if x["human"] != x["model"] else "没有"} for x in tried])  # fmt: skip
 
 # %% [markdown]
 # 别笑它：它只有两亿多个参数，又只看了几百句话。请记住你骗倒它的这一句，第 3 章用更多数据训练以后，再拿来试一次。测试集上的分数很好看，和“这种话它读不懂”，可以同时是真的：分数只说明它在**和测试集相像的**评论上怎么样。

@@ -31,6 +31,7 @@ from course_utils.grading.checks import check
 from course_utils.grading.quiz import quiz
 from course_utils.models.load import load
 from course_utils.models.pictures import tokens_picture
+from course_utils.widgets.live import live
 
 model, tokenizer = load("gemma-3-270m")
 
@@ -52,7 +53,7 @@ display(pd.DataFrame(table).T.rename(columns=lambda i: f"第 {i + 1} 名"))
 tokens_picture({text: next_tokens(text) for text in texts[:3]}, title="下一个 token 的概率")
 
 # %% [markdown]
-# 数月份，它稳得很；地球绕着什么转，它知道。可是“又贵又”后面，人会接“难吃”，它接的多半是好话：网上的餐厅文章，夸的比骂的多。“中国的首都是”它居然接不上，“床前明月”它也不接“光”。
+# 数月份，它稳得很；地球绕着什么转，它知道。可是“又贵又”后面，人会接“难吃”，它接的多半是好话：网上的餐厅文章，夸的比骂的多。“中国的首都是”它居然接不上，“床前明月”它宁可换行，也不接“光”。（`<start_of_image>` 是给会看图的同门模型留的位置，这一个用不上。）
 #
 # 这就是一个 270M 的模型：它记住的不是知识，是**哪些字常常跟在哪些字后面**。跟得特别多的，看起来就像知识。更大的模型读得更多、记得更细，所以“知道”北京；但做的还是同一件事。
 #
@@ -75,11 +76,11 @@ for temperature in (0, 0.5, 1.0, 1.5):
 # **温度**（temperature）就是采样前把分数除以的那个数。小于 1，大的更大，几乎就是贪心；大于 1，强弱拉平，什么怪字都有机会。拖一拖下面的滑块，看同一句话的概率怎样变尖、变平；滑块下面是三种温度并排的图。
 
 # %%
-from ipywidgets import FloatSlider, interact
+from ipywidgets import FloatSlider
 
 prompt = "今天天气真"
 slider = FloatSlider(value=1.0, min=0.1, max=3.0, step=0.1, description="温度", continuous_update=False)
-interact(lambda temperature: tokens_picture({prompt: next_tokens(prompt, temperature)}), temperature=slider)
+live(lambda temperature: tokens_picture({prompt: next_tokens(prompt, temperature)}), temperature=slider)
 quiz("01-q1")
 tokens_picture({f"温度 {t}": next_tokens(prompt, t) for t in (0.3, 1.0, 2.0)}, title=f"「{prompt}」的下一个 token")
 
@@ -189,14 +190,16 @@ for text in ("小猫坐在沙发上打呼噜", "小猫坐在沙发上写论文")
     print("　".join(f"{token}({loss:.1f})" for token, loss in surprises(text)))
 
 # %% [markdown]
-# 它从没见过这些句子，却分得出哪个像人话：打乱以后损失高出一大截。括号里是每个 token 让它吃惊的程度：接得顺的小，出乎意料的大。句子的损失，就是这些数的平均。
+# 它从没见过这些句子，却分得出哪个像人话：打乱或者倒过来，损失高出一大截。
+#
+# 括号里是每个 token 让它吃惊的程度，句子的损失就是这些数的平均。“沙发”后面的“上”、“呼”后面的“噜”，它闭着眼睛也猜得到。可是比一比两行的结尾：小猫写论文，并没有比小猫打呼噜让它吃惊多少。这么小的模型会说话，却没有什么常识。
 #
 # 损失不好懂，就换成**困惑度**（perplexity）：`exp(损失)`。困惑度是 20，意思是它平均像在二十个一样可能的 token 里猜一个。 <!-- 固定 -->
 #
 # **练习 01-2**　下面是一句话里每个 token 的概率，求损失和困惑度。
 
 # %%
-probabilities = [round(exp(-loss), 6) for _, loss in surprises("小猫坐在沙发上打呼噜")]
+probabilities = [float(f"{exp(-loss):.4g}") for _, loss in surprises("小猫坐在沙发上打呼噜")]
 loss = perplexity = None
 ### BEGIN SOLUTION
 loss = -sum(log(p) for p in probabilities) / len(probabilities)
@@ -212,20 +215,16 @@ check("01-2", loss and {"probabilities": probabilities, "loss": loss, "perplexit
 # 能不能不训练，只把话说清楚？这叫写**提示词**（prompt）。再进一步，把几个例子写在问题前面，叫少样本（few-shot）。三种办法，同样的评论，比一比：
 #
 # - **只写指令**；
-# - **指令加四个例子**，写成前面几轮对话； <!-- 固定 -->
+# - **四个例子**：两条好评两条差评，一条隔一条，排成“评论：…… 情感：积极”的样子，让它照着往下写； <!-- 固定 -->
 # - **微调**：[第 0 章](00_start.ipynb)的那个模型，训练过就直接取出来，没有就现在训练。
 #
 # **先猜一猜**：四个例子顶得上几百个吗？“答得合格式”和“答得对”，哪个先学会？ <!-- 固定 -->
 
 # %%
-from dataclasses import replace
-
 import pandas as pd
 
 from course_utils.data import presets
-from course_utils.inference.choose import choose
 from course_utils.inference.generate import generate
-from course_utils.models.encode import encode_prompt
 from course_utils.models.load import load
 from course_utils.profiles import by_profile
 from course_utils.training.config import TrainingConfig
@@ -236,20 +235,24 @@ sizes = by_profile(ci=(24, 8, 24), classroom=(320, 48, 200), gpu=(2000, 160, 800
 data = {part: data[part][:n] for part, n in zip(("train", "validation", "test"), sizes)}
 run = trained(TrainingConfig(batch_size=4, evaluations=2), data, "第一个模型", log=print)
 (model, tokenizer), (tuned, _) = load("gemma-3-270m"), run.load()
-labels, plain = ["积极", "消极"], data["test"][: by_profile(ci=8, classroom=32, gpu=200)]
-shots = [(r.prompt, r.output) for label in labels for r in [r for r in data["train"] if r.output == label][:2]]
-lines = []
-for name, asked, rows in (("只写指令", model, plain), ("加四个例子", model, [replace(r, history=shots) for r in plain]),
-                          ("微调", tuned, plain)):  # fmt: skip
-    said = generate(asked, tokenizer, rows, max_new_tokens=8)
-    chosen = [choice.label for choice in choose(asked, tokenizer, rows, labels)]
-    right = [sum(a == r.output for a, r in zip(answers, plain)) / len(plain) for answers in (said, chosen)]
-    cost = sum(len(encode_prompt(r, tokenizer)) for r in rows) / len(rows)
-    lines.append([name, f"{sum(a in labels for a in said) / len(said):.0%}", *(f"{x:.0%}" for x in right), round(cost)])
-pd.DataFrame(lines, columns=["办法", "答得合格式", "自由回答，答对", "二选一，答对", "每次要读的 token"])
+labels, rows = ["积极", "消极"], data["test"][: by_profile(ci=8, classroom=32, gpu=200)]
+good, bad = ([r for r in data["train"] if r.output == label][:2] for label in labels)
+shown = "".join(f"评论：{r.input}\n情感：{r.output}\n\n" for pair in zip(good, bad) for r in pair)
+longer, plain = [f"{shown}评论：{r.input}\n情感：" for r in rows], [r.prompt for r in rows]
+said = {"只写指令": generate(model, tokenizer, rows, max_new_tokens=8), "四个例子": []}
+for text in longer:
+    ids = tokenizer.encode(text, return_tensors="pt").to(model.device)
+    out = model.generate(ids, max_new_tokens=4, do_sample=False)[0, ids.shape[1] :]
+    said["四个例子"].append(tokenizer.decode(out).split("\n")[0])
+said["微调"], lines = generate(tuned, tokenizer, rows, max_new_tokens=8), []
+for name, answers in said.items():
+    shares = [sum(a in labels for a in answers), sum(a == r.output for a, r in zip(answers, rows))]
+    read = sum(len(tokenizer.encode(text)) for text in (longer if name == "四个例子" else plain)) / len(rows)
+    lines.append([name, *(f"{n / len(rows):.0%}" for n in shares), max(set(answers), key=answers.count), round(read)])
+pd.DataFrame(lines, columns=["办法", "答得合格式", "答对", "最常见的回答", "每次要读的 token"])
 
 # %% [markdown]
-# 一列一列看。**合格式**：四个例子就有很大帮助，微调几乎总是合格式。**答对**：格式对了不等于判断对了，这一列才是硬功夫。**每次要读的 token**：例子不是白写的，每问一次，都要连例子一起重读一遍，重付一遍钱；微调把例子变成了权重，问的时候不用再带。 <!-- 固定 -->
+# 一列一列看。**合格式**：只写指令，它把指令念一遍；给了例子，它马上照着样子写。**答对**：格式对了不等于判断对了。看“四个例子”最常见的回答，再想想“永远答一个标签能对多少”：它照着葫芦画了瓢，却没有在读评论，也许只是看出了例子是一正一反地轮着来。**每次要读的 token**：例子不是白写的，每问一次都要连例子重读一遍，重付一遍钱；微调把例子变成了权重，问的时候不用再带。 <!-- 固定 -->
 #
 # 这里的题很少，相差几个百分点不算数。更大的模型，少样本会强得多；那时微调的理由是便宜、稳定、听你的格式。
 #
@@ -295,15 +298,16 @@ check("01-3", parameters and {"shape": shape, "rank": rank, "parameters": parame
 # 凭什么敢让 $\Delta W$ 这么简单？我们去看一个真的。下面提交两次真正的微调，一次全参，一次 LoRA，都只有很少的几步；它们在后台各自的进程里跑（所以内存也量得准）。跑完，用**奇异值分解**（SVD）问两个矩阵同一个问题：只许用秩 $r$，最多能留下多少？**先猜一猜**：原来的 $W$ 和改动 $\Delta W$，哪个更容易压？
 
 # %%
-from ipywidgets import SelectionSlider, interact
+from ipywidgets import SelectionSlider
 
 from course_utils import pickup
 from course_utils.models.load import load
 from course_utils.models.pictures import kept, matrices_picture, rank_picture
 from course_utils.profiles import by_profile
+from course_utils.widgets.live import live
 
 common = {"data": "sentiment_predict", "rows": by_profile(ci=16, classroom=96, gpu=400), "batch_size": 4,
-          "max_length": 64, "validation_rows": 16, "evaluations": 1}  # fmt: skip
+          "max_length": 128, "validation_rows": 16, "evaluations": 1}  # fmt: skip
 pickup.training({"name": "概念-全参", "method": "full", "learning_rate": 5e-5, **common})
 pickup.training({"name": "概念-LoRA", **common})
 full, _ = pickup.run("概念-全参").load()
@@ -320,12 +324,12 @@ def show(rank):
     return matrices_picture(corner, title=f"秩 {rank}：留下 {1 - lost:.0%}")
 
 
-interact(show, rank=SelectionSlider(options=ranks, value=8, description="秩"))
+live(show, rank=SelectionSlider(options=ranks, value=8, description="秩"))
 display(show(8))
 rank_picture({"原来的 W": weight, "全参微调的改动 ΔW": change}, ranks, title="只用秩 r，留下多少")
 
 # %% [markdown]
-# 两条线，一条是原来的权重，一条是全参微调改动的部分。改动那条早早就爬了上去：原来的 $W$ 装着它读过的一切，压不动；而“学会答积极和消极”这件事，用几个方向就说得差不多了。LoRA 赌的就是这个。
+# 两条线，一条是原来的权重，一条是全参微调改动的部分。看秩是 8 的地方：改动已经留下一大半，原来的 $W$ 只留下零头。$W$ 装着它读过的一切，压不动；而“学会答积极和消极”这件事，用不多的几个方向就说得差不多了。LoRA 赌的就是这个。（左边图里的白格是一点没动的数：改动太小，存成两个字节时舍掉了。）
 #
 # 这是一层、很少几步的情形。任务越难、训练越久，需要的秩越大，所以秩是表单上的一个设置，不是一个常数。
 #
@@ -376,7 +380,7 @@ wrapped = get_peft_model(base, LoraConfig(r=8, lora_alpha=16, target_modules=MOD
 assert torch.equal(before, wrapped(ids).logits), "装上 LoRA 以后输出变了，B 不是全 0"
 count = sum(p.numel() for p in wrapped.parameters() if p.requires_grad)
 print(f"比了 {before.numel():,} 个分数，全部相等。要训练的参数 {count:,} 个，占 {count / base.num_parameters():.1%}。")
-quiz("01-q2"), quiz("01-q3")
+quiz("01-q2")
 
 # %% [markdown]
 # 每个线性层旁边都多了一对 $A$、$B$，原来的权重冻住不动。存下来的也只有 $A$ 和 $B$，叫**适配器**（adapter），所以一个微调好的模型只是一个小文件。
@@ -388,11 +392,12 @@ quiz("01-q2"), quiz("01-q3")
 # 下面绿色的是要学的。选一条数据，拖一拖最大长度，看截断（truncation）截掉了什么。**先猜一猜**：有历史（history）的那条，前面几轮的回答算不算？回答后面的 `<end_of_turn>` 算不算？
 
 # %%
-from ipywidgets import IntSlider, interact
+from ipywidgets import Dropdown, IntSlider
 
 from course_utils.data.records import Record
 from course_utils.models.load import load_tokenizer
 from course_utils.models.preview import preview
+from course_utils.widgets.live import live
 
 tokenizer = load_tokenizer("gemma-3-270m")
 cases = {
@@ -404,12 +409,12 @@ cases = {
 
 
 def show(case, max_length):
-    seen = preview(cases[case], tokenizer, max_length)
-    print(seen.summary)
-    return seen
+    return preview(cases[case], tokenizer, max_length)
 
 
-interact(show, case=list(cases), max_length=IntSlider(value=96, min=48, max=96, step=4, description="最大长度"))
+limit = IntSlider(value=96, min=20, max=96, step=4, description="最大长度", continuous_update=False)
+live(show, case=Dropdown(options=list(cases), description="数据"), max_length=limit)
+print(show("有历史", 96).summary)
 show("有历史", 96)
 
 # %% [markdown]
@@ -466,6 +471,7 @@ check("01-4", mark(pieces) and {"pieces": pieces, "marks": mark(pieces)})
 import torch
 
 from course_utils.data.records import Record
+from course_utils.grading.quiz import quiz
 from course_utils.models.encode import encode
 from course_utils.models.load import load
 from course_utils.training.build import in_precision, prepare_model
@@ -490,11 +496,12 @@ for step in range(1, 7):
     print(f"第 {step} 步　损失 {loss.item():.3f}　A 最多动了 {moved['lora_A']:.1e}　B 最多动了 {moved['lora_B']:.1e}")
     assert step > 1 or (moved["lora_A"] == 0 and moved["lora_B"] > 0), "第一步应当只有 B 动"
 print("学习率是", config.learning_rate)
+quiz("01-q3")
 
 # %% [markdown]
 # 第一步，$A$ 一动不动：$B$ 全是 0，$A$ 怎么变都传不到输出，梯度就是 0。$B$ 最多动了整整一个**学习率**（learning rate）：AdamW 的第一步只看梯度的方向，不看大小。从第二步起，两个一起动，损失往下走。
 #
-# 六步就把这一条背下来了，这正是危险所在：背会一条不等于学会一件事。真的训练一步看好几条，换着看，还要拿没见过的来验证。这四行加上断点续训、验证、记录、几处让 CPU 快起来的办法，住在 `course_utils.training.train`。 <!-- 固定 -->
+# 六步，损失掉了一大截，可它背的只是这一条：背会一条不等于学会一件事。真的训练一步看好几条，换着看，还要拿没见过的来验证。这四行加上断点续训、验证、记录、几处让 CPU 快起来的办法，住在 `course_utils.training.train`。 <!-- 固定 -->
 #
 # ## 8　全参还是 LoRA
 #
@@ -508,9 +515,7 @@ from course_utils import pickup
 from course_utils.grading.quiz import quiz
 from course_utils.models.load import load
 
-general = ["春天来了，公园里的花都开了。", "地球绕着太阳转，月亮绕着地球转。", "一月、二月、三月、四月、五月、六月。",
-           "他把钥匙忘在家里，只好打电话给妻子。", "学而时习之，不亦说乎？有朋自远方来，不亦乐乎？",
-           "火车晚点了半个小时，大家都很着急。", "北京是中国的首都，上海是中国最大的城市。"]  # fmt: skip
+general = ["地球绕着太阳转，月亮绕着地球转。", "火车晚点了半个小时，大家都很着急。", "学而时习之，不亦说乎？"]
 
 
 def general_loss(model, tokenizer):
@@ -520,22 +525,23 @@ def general_loss(model, tokenizer):
 
 
 base, tokenizer = load("gemma-3-270m")
-total, lines = sum(p.numel() for p in base.parameters()), [["不训练", 0, "", "", "", general_loss(base, tokenizer)]]
+total, lines = base.num_parameters(), [["不训练", 0, "", "", "", "", general_loss(base, tokenizer)]]
 for name in ("概念-LoRA", "概念-全参"):
     run = pickup.run(name, log=lambda _: None)
-    trained, size = run.load()[0], sum(f.stat().st_size for f in run.weights.rglob("*.safetensors")) / 2**20
-    count = sum(p.numel() for p in trained.model.layers.parameters()) if run.config.method == "full" else size * 2**18
+    trained, size = run.load(merge=False)[0], sum(f.stat().st_size for f in run.weights.glob("*.safetensors")) / 2**20
+    learnt = "lora_" if run.config.method == "lora" else "layers"  # 全参微调不训练词嵌入，除非要它训练
+    count = sum(p.numel() for n, p in trained.named_parameters() if learnt in n)
     needed = (2 * total + 16 * count) / 2**20  # 权重两字节；训练的每个参数另要十六：原件、梯度、两个动量，各四字节
-    forgot = general_loss(trained, tokenizer)
-    lines.append([name, round(count), round(needed), run.facts["peak_mb"], f"{size:.0f}", forgot])
-columns = ["方法", "训练的参数", "权重和优化器，算出来 MB", "整个进程，量出来 MB", "存盘 MB", "普通中文的损失"]
+    costs = [count, round(needed), run.facts["peak_mb"], round(size)]
+    lines.append([name, *costs, run.facts["best_eval_loss"], general_loss(trained, tokenizer)])
+columns = ["方法", "训练的参数", "算出来 MB", "量出来 MB", "存盘 MB", "评论的验证损失", "普通中文的损失"]
 display(pd.DataFrame(lines, columns=columns).round(3))
 quiz("01-q4")
 
 # %% [markdown]
-# **参数**差几十倍。**内存**：全参微调要为每个参数备四份东西，LoRA 只为那一小条备；量出来的比算出来的多，多的是中间结果、Python 和库自己。**存盘**：全参每次都是一个完整的模型，LoRA 是一个小文件，一台机器上放一百个也不怕。 <!-- 固定 -->
+# **参数**差几十倍。**内存**（“算出来”是权重和优化器，“量出来”是整个进程）：全参微调要为每个参数备四份东西，LoRA 只为那一小条备；量出来的比算出来的多，多的是中间结果、Python 和库自己。**存盘**：全参每次都是一个完整的模型，LoRA 是一个小文件，一台机器上放一百个也不怕。 <!-- 固定 -->
 #
-# **遗忘**那一列要老实看：只训练了这么几步，谁都没忘多少；训练得越久、学习率越大，差别越明显，全参的常用学习率比 LoRA 小一个量级，一半就是为了少忘。小模型、数据多、要学的很新，全参值得一试；别的时候，先用 LoRA。
+# **遗忘**在最后两列：评论上的验证损失，两个都降下来了；普通中文的损失，两个都升了，谁升得多？才训练了几十步，训练时又只看评论，它就开始把原来的本事挤掉。全参的学习率已经比 LoRA 小一个量级，还是这样：它能动的地方太多。小模型、数据多、要学的很新，全参值得一试；别的时候，先用 LoRA。 <!-- 固定 -->
 #
 # ## 9　好不好，谁说了算
 #

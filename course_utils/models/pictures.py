@@ -21,10 +21,11 @@ def tokens_picture(panels: dict[str, dict[str, float]], title: str = "") -> Pict
             ax.text(value, place, f" {value:.1%}", va="center", fontsize=9, color=INK)
         ax.set_yticks(range(len(bars)), names, fontsize=11)
         ax.set_ylim(rows - 0.5, -0.5)
-        ax.set_xlim(0, 1.3 * max(values))
+        ax.set_xlim(0, 1.3)  # the same in every panel: a flat distribution has to look flat
         ax.xaxis.set_major_locator(NullLocator())
-        ax.set_title(name, loc="left", fontsize=11)
+        ax.set_title(name, loc="left", fontsize=10)
         _clean(ax)
+        ax.grid(visible=False)
         ax.spines["bottom"].set_visible(False)
         ax.tick_params(length=0)
     figure.suptitle(title, x=0.01, ha="left")
