@@ -281,8 +281,8 @@ for label in ("积极", "消极"):
     logs = model(torch.tensor([row.input_ids]).to(model.device)).logits[0].float().log_softmax(-1)
     parts[label] = [logs[i - 1, token].item() for i, token in enumerate(row.input_ids) if row.supervised[i]]
 mine, theirs = probabilities(parts), choose(model, tokenizer, [record], list(parts))[0].scores
-check("03-3", mine and {"parts": parts, "probabilities": mine})
-assert not mine or isclose(mine["积极"], theirs["积极"], abs_tol=0.03), f"你算的是 {mine}，差得太多，不是舍入"
+right = check("03-3", mine and {"parts": parts, "probabilities": mine})
+assert not right or isclose(mine["积极"], theirs["积极"], abs_tol=0.03), f"你算的是 {mine}，差得太多，不是舍入"
 print(f"「{record.input}」\n库里的 choose：{theirs}")
 
 # %% [markdown]

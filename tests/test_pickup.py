@@ -98,3 +98,14 @@ def test_a_training_is_submitted_waited_for_and_its_failure_told(tiny_base, tmp_
     with pytest.raises(ConfigError, match="没有训练完"):
         pickup.run("停下的", said.append)
     assert broken.folder.exists()
+
+
+def test_an_export_and_a_data_set_are_made_once(run, said):
+    folder = pickup.export(run, "adapter", said.append)
+    made = (folder / "adapter_config.json").stat().st_mtime_ns
+    assert pickup.export(run, "adapter", said.append) == folder == paths.workspace() / "exports" / "小试-adapter"
+    assert (folder / "adapter_config.json").stat().st_mtime_ns == made and "导出过" in said[-1]
+    rows = [{"instruction": "问", "output": "答"}]
+    for _ in range(2):
+        assert pickup.made("手写", lambda: DataSet.create("手写", {"all": rows}, {}), said.append).version == 1
+    assert [row["output"] for row in DataSet.open("手写").all()] == ["答"]
