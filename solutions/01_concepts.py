@@ -115,7 +115,7 @@ import pandas as pd
 from course_utils.models.load import load_tokenizer
 
 tokenizer = load_tokenizer("gemma-3-270m")
-words = ["中华人民共和国", "人工智能", "不知道", "心满意足", "躺平", "饕餮", "龘", "𰻝𰻝面", "1234567", "😂", "apples"]  # fmt: skip
+words = ["中华人民共和国", "人工智能", "不知道", "心满意足", "躺平", "饕餮", "龘", "𰻝", "1234567", "😂", "apples"]  # fmt: skip
 cut = {word: tokenizer.tokenize(word) for word in words}
 pd.DataFrame([{"文字": w, "字符": len(w), "token": len(c), "切法": " | ".join(c)} for w, c in cut.items()])
 
@@ -264,7 +264,7 @@ pd.DataFrame(lines, columns=["办法", "答得合格式", "答对", "最常见�
 #
 # $$\Delta W = \frac{\alpha}{r}\,B A, \qquad A: r \times d_{in}, \quad B: d_{out} \times r$$
 #
-# $r$ 叫**秩**（rank），$\alpha$ 叫**缩放系数**（alpha）。看一个 6×8 的：秩是 1 时，$\Delta W$ 的每一行都是同一行的几倍；秩是 2 时，是两行掺在一起。 <!-- 固定 -->
+# $r$ 叫**秩**（rank），$\alpha$ 叫**缩放系数**（alpha）；在平台上，它们是「模型精调」表单里的两个格子。看一个 6×8 的：秩是 1 时，$\Delta W$ 的每一行都是同一行的几倍；秩是 2 时，是两行掺在一起。 <!-- 固定 -->
 
 # %%
 import numpy as np
@@ -505,7 +505,7 @@ quiz("01-q3")
 #
 # ## 8　全参还是 LoRA
 #
-# 比三样：多少参数，多少内存，**忘了多少**（遗忘，forgetting）。忘了多少怎么量？拿几句和评论毫不相干的普通中文，量训练前后的损失：升得越多，忘得越多。用的是第 5 节那两次训练。**先猜一猜**谁忘得多。
+# 在平台上，这是表单里的「微调方法」。比三样：多少参数，多少内存，**忘了多少**（遗忘，forgetting）。忘了多少怎么量？拿几句和评论毫不相干的普通中文，量训练前后的损失：升得越多，忘得越多。用的是第 5 节那两次训练。**先猜一猜**谁忘得多。
 
 # %%
 import pandas as pd
@@ -525,7 +525,7 @@ def general_loss(model, tokenizer):
 
 
 base, tokenizer = load("gemma-3-270m")
-total, lines = base.num_parameters(), [["不训练", 0, "", "", "", "", general_loss(base, tokenizer)]]
+total, lines = base.num_parameters(), [["不训练", 0, "", "", "", "", f"{general_loss(base, tokenizer):.2f}"]]
 for name in ("概念-LoRA", "概念-全参"):
     run = pickup.run(name, log=lambda _: None)
     trained, size = run.load(merge=False)[0], sum(f.stat().st_size for f in run.weights.glob("*.safetensors")) / 2**20
@@ -533,9 +533,10 @@ for name in ("概念-LoRA", "概念-全参"):
     count = sum(p.numel() for n, p in trained.named_parameters() if learnt in n)
     needed = (2 * total + 16 * count) / 2**20  # 权重两字节；训练的每个参数另要十六：原件、梯度、两个动量，各四字节
     costs = [count, round(needed), run.facts["peak_mb"], round(size)]
-    lines.append([name, *costs, run.facts["best_eval_loss"], general_loss(trained, tokenizer)])
+    losses = run.facts["best_eval_loss"], general_loss(trained, tokenizer)
+    lines.append([name, *costs, *(f"{loss:.2f}" for loss in losses)])
 columns = ["方法", "训练的参数", "算出来 MB", "量出来 MB", "存盘 MB", "评论的验证损失", "普通中文的损失"]
-display(pd.DataFrame(lines, columns=columns).round(3))
+display(pd.DataFrame(lines, columns=columns))
 quiz("01-q4")
 
 # %% [markdown]
