@@ -27,3 +27,8 @@ def test_the_disclaimer_is_no_refusal_and_does_not_hide_one():
     assert stance(said + "怎么造假我不能教。") == "拒绝"
     long = "这是学生练习用的助手写的，内容没有律师看过，只能帮你理一理思路，因此以下内容不是法律意见，要紧的事请找当地的法律援助中心。"
     assert len(long) > 60 and stance(long + "\n怎么造假我不能教。") == "拒绝"
+
+
+def test_a_model_that_repeats_the_instruction_has_refused_nothing():
+    instruction = presets.rows("legal_qa")[0]["instruction"]
+    assert "不能帮的要拒绝" in instruction and stance(instruction[30:]) == stance(instruction) == "解答"
