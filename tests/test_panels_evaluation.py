@@ -1,6 +1,7 @@
 """Batch, scores, judge, report and blind rating in a real JupyterLab, with a tiny model."""
 
 import json
+import re
 import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from test_report import ROWS, batch_of
 
+from course_utils.data.documents import read_document
 from course_utils.evaluation import human
 from course_utils.training import jobs
 from course_utils.training.config import TrainingConfig
@@ -44,7 +46,16 @@ def free(lab):
     rows = [{"instruction": "请回答", "input": row["question"], "output": row["reference"]} for row in ROWS]
     said = {"gemma-3-270m": [row["bad"] for row in ROWS], "问答微调": [row["good"] for row in ROWS]}
     said["gemma-3-270m"][0] = None
+    said["gemma-3-270m"][1] += "依据《民法典》第一千九百条。"
     return batch_of(lab.workspace / "batches" / "生活问答", rows, said)
+
+
+@pytest.fixture
+def few(lab):
+    """Six rows, which two people rate to the end."""
+    rows = [{"instruction": "请回答", "input": row["question"], "output": row["reference"]} for row in ROWS[:6]]
+    said = {"gemma-3-270m": [row["bad"] for row in ROWS[:6]], "问答微调": [row["good"] for row in ROWS[:6]]}
+    return batch_of(lab.workspace / "batches" / "六题", rows, said)
 
 
 @pytest.fixture
@@ -89,8 +100,12 @@ def test_batch(lab, here, tiny_base, tiny_data):
     notebook.shot("batch-2-wrong")
     notebook.fill("其他模型", "tiny")
     notebook.choose("数据", "预置：评论情感的测试集")
+    notebook.choose("切分", "较难的切分")
     notebook.choose("怎样回答", "从标签里选一个")
+    notebook.click("查看等价代码")
+    notebook.wait_for("'split': 'harder'")
     notebook.shot("batch-3-preset")
+    notebook.click("收起代码")
     notebook.choose("数据", "一个文件")
     notebook.choose("怎样回答", "自由回答")
     notebook.shot("batch-4-file")
@@ -147,6 +162,7 @@ def test_scores_judge_and_report(lab, here, tall, free):
     notebook.check("看回答里引的法条是否存在、现行")
     notebook.click("算分")
     notebook.wait_for("没有测的", 60)
+    notebook.wait_for("第一千九百条")  # which there is not
     notebook.shot("scores-2-text")
     notebook.click("2 裁判")
     notebook.click("要问多少次")
@@ -165,11 +181,23 @@ def test_scores_judge_and_report(lab, here, tall, free):
     with notebook.page.expect_download() as download:
         notebook.page.get_by_text("下载这份报告").locator("visible=true").click()
     assert download.value.path().read_text(encoding="utf-8") == (free / "report.html").read_text(encoding="utf-8")
+    print_report(lab, free / "report.html")
     notebook.assert_healthy()
     notebook.reopen()
     notebook.wait_for("重新运行这个单元格")
     notebook.wait_for("没有测的")
     notebook.shot("scores-6-reopened")
+
+
+def print_report(lab, report) -> None:
+    """As a learner prints it into a PDF."""
+    page = lab.page.context.browser.new_page(locale="zh-CN")
+    page.goto(report.as_uri())
+    page.screenshot(path=lab.shots / "report.png", full_page=True)
+    page.pdf(path=lab.shots / "report.pdf", format="A4")
+    page.close()
+    printed = read_document(lab.shots / "report.pdf").text.replace("\n", "")
+    assert "问答微调" in printed and "没有测的" in printed and "怎样重做" in printed
 
 
 def test_scores_of_labels(lab, here, tall):
@@ -208,7 +236,7 @@ def test_a_judge_that_fails(lab, here, free, endpoint):
     notebook.assert_healthy()
 
 
-def test_rating(lab, here, free):
+def test_rating(lab, here, few):
     notebook = lab.notebook(RATING)
     notebook.run_all()
     notebook.click("开始评分")
@@ -228,16 +256,19 @@ def test_rating(lab, here, free):
     notebook.click("上一条")
     notebook.wait_for("这一条评过：一样好")
     notebook.shot("rating-3-back")
-    assert len(human.ratings(next(free.glob("human*")))) == 6
+    assert len(human.ratings(next(few.glob("human*")))) == 6
     notebook.fill("评分人", "小李")
     notebook.click("开始评分")
     notebook.wait_for("第 1 条")
-    for n, key in enumerate("1331", 2):
+    for n, key in enumerate("13312", 2):
         notebook.field("用键盘评").press(key)
         notebook.wait_for(f"第 {n} 条")
+    notebook.field("用键盘评").press("1")
+    notebook.wait_for("全部评完了")
     notebook.click("2 结果")
     notebook.click("看结果")
     notebook.wait_for("kappa")
+    assert re.search(r"kappa\s+-?[01]\.\d\d", notebook.text), notebook.text
     notebook.click("查看等价代码")
     notebook.shot("rating-4-tally")
     notebook.assert_healthy()

@@ -106,6 +106,7 @@ def test_publish_key_call_compare(lab, runs, server):
     question = [{"role": "user", "content": "书差讨厌"}]
     answer = client.chat.completions.create(model="情感", messages=question)
     assert answer.choices[0].message.content == "消极"
+    see_documentation(lab, address)
     notebook.click("3 应用与密钥")
     notebook.button("刷新").last.click()
     notebook.wait_until_idle()
@@ -140,6 +141,20 @@ def test_publish_key_call_compare(lab, runs, server):
     notebook.wait_for("重新运行这个单元格")
     notebook.wait_for("共 1 票")
     notebook.shot("vote-4-reopened")
+
+
+def see_documentation(lab, address: str) -> None:
+    """The API's page, in a tab of its own, without any other address."""
+    root, asked = address.removesuffix("/v1"), []
+    page = lab.page.context.browser.new_page(locale="zh-CN")
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{root}/docs")
+    page.get_by_text("已发布的微调模型，用 OpenAI 的协议调用").wait_for()
+    page.get_by_text("选标签").first.click()
+    page.get_by_text("每个标签都算出概率").wait_for()
+    page.screenshot(path=lab.shots / "publish-9-docs.png", full_page=True)
+    assert len(asked) > 2 and all(url.startswith((root, "data:", "blob:")) for url in asked), asked
+    page.close()
 
 
 def test_chat(lab, runs, tiny_base):
@@ -177,3 +192,23 @@ def test_chat(lab, runs, tiny_base):
     notebook.wait_for("重新运行这个单元格")
     notebook.wait_for("积极")
     notebook.shot("chat-6-reopened")
+
+
+def test_an_answer_is_seen_as_it_is_written_and_can_be_stopped(lab):
+    """By the embedded model, which writes slowly enough to be watched."""
+    notebook = show(lab, "chat_panel", "stream")
+    notebook.fill("问题", "请从一数到一百，一行一个数。")
+    notebook.click("发送")
+    notebook.wait_for("正在回答", 120)
+    lengths = set()
+    for _ in range(400):
+        lengths.add(len(notebook.text))
+        if len(lengths) == 6:
+            notebook.shot("chat-7-streaming")
+            notebook.click("停止")
+            break
+        notebook.page.wait_for_timeout(50)
+    assert len(lengths) == 6, notebook.text
+    notebook.wait_for("停下了，已经写出来的留着", 60)
+    notebook.shot("chat-8-stopped")
+    notebook.assert_healthy()

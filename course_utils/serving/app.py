@@ -96,17 +96,22 @@ def create_app(engine, keep_text: bool = False, body_limit: int = BODY_LIMIT, pa
     # Pages of learners' own programs call from other origins; without a key they get nothing, and cookies we have none.
     app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
     app.add_middleware(Guard, body_limit=body_limit, patience=patience)
-    app.get("/healthz", summary="服务活着吗", tags=["状态"])(healthz)
-    app.get("/v1/models", summary="这个密钥能用的服务", tags=["服务"], responses=ERRORS)(models)
-    app.get("/v1/models/{name}", summary="一个服务", tags=["服务"], responses=ERRORS)(model)
+    app.get("/healthz", summary="服务活着吗", tags=["状态"], response_description="活着")(healthz)
+    app.get("/v1/models", summary="这个密钥能用的服务", tags=["服务"], responses=ERRORS, response_description="服务")(
+        models
+    )
+    app.get("/v1/models/{name}", summary="一个服务", tags=["服务"], responses=ERRORS, response_description="服务")(
+        model
+    )
     app.post(
         "/v1/chat/completions",
         summary="对话",
         tags=["调用"],
         responses=ERRORS | {200: {"model": bodies.ChatAnswer, "content": {"text/event-stream": {}}}},
         response_model=bodies.ChatAnswer,
+        response_description="回答",
     )(chat)
-    app.post("/v1/choose", summary="选标签", tags=["调用"], responses=ERRORS)(choose)
+    app.post("/v1/choose", summary="选标签", tags=["调用"], responses=ERRORS, response_description="标签")(choose)
     app.exception_handler(CourseError)(_course_error)
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(HTTPException)(_http_error)

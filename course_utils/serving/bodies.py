@@ -40,10 +40,13 @@ class StreamOptions(BaseModel):
     include_usage: bool = Field(False, description="最后再发一块，里面是用了多少 token")
 
 
+EXAMPLE = {"model": "商品分类", "messages": [{"role": "user", "content": "功夫茶具套装 家用 汝窑"}]}
+
+
 class ChatBody(BaseModel):
     """一次对话请求。没有列出的参数会被忽略，tools、functions、response_format 和 logit_bias 会被拒绝。"""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra={"example": EXAMPLE | {"max_tokens": 64}})
     model: ModelName
     messages: Messages
     stream: bool = Field(False, description="边写边发（SSE）")
@@ -72,6 +75,7 @@ class ChatBody(BaseModel):
 class ChooseBody(BaseModel):
     """从标签里选一个。"""
 
+    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
     model: ModelName
     messages: Messages
     labels: list[Annotated[str, Field(min_length=1, max_length=64)]] | None = Field(
