@@ -236,6 +236,7 @@ def test_absent_unreadable_conflicting_unknown_and_graded_stay_apart(made):
     assert "没有完整的结尾" in rows["20260103"]["说明"] and "不是 zip" not in rows["20260103"]["说明"]
     assert "请留下该评的一个" in rows["20260106"]["说明"]
     assert "按学生自己写的学号算" in rows["20260108"]["请老师看"]
+    assert "写的是「20269999 外人」，名单里没有" in rows["作业.zip"]["说明"]
 
 
 def test_what_was_not_measured_is_no_zero(made):

@@ -35,9 +35,7 @@ def write_gradebook(path: Path, lines: list[Line], unknown: Unknown) -> None:
         rows.append(head + [cell(value) for value in (*row, line.file)])
     for one, result in unknown:
         blank = [""] * (3 + len(parts))
-        rows.append(
-            ["", "", UNKNOWN, *blank, cell(result.reason or "请把文件改名为 学号-姓名.zip。"), "", cell(one.path)]
-        )
+        rows.append(["", "", UNKNOWN, *blank, cell(_nobody(result)), "", cell(one.path)])
     write_csv(path, header, rows)
 
 

@@ -139,7 +139,7 @@ def exercises(notebook: str, claims: Sequence[ClaimLine]) -> Measured:
         wrong = judged(claimed[name]) if name in claimed else "没有做。"
         right += wrong is None
         if wrong:
-            told = "（他的电脑上说对了，重新计算不对）" if name in claimed and claimed[name].passed else ""
+            told = "（交来时说是对的，重新计算不对）" if name in claimed and claimed[name].passed else ""
             details.append(f"练习 {name}：{shown(wrong)}{told}")
     return Measured(right / len(names), f"{len(names)} 道里对了 {right} 道，都重新算过。", details)
 

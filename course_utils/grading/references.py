@@ -26,7 +26,12 @@ def free_questions(notebook: str) -> dict[str, FreeQuestion]:
         for cell in read(source).cells:
             tag = answer_of(cell)
             if tag:
-                found[tag.removeprefix(ANSWER_TAG)] = FreeQuestion(prompt, cell.source)
+                found[tag.removeprefix(ANSWER_TAG)] = FreeQuestion(_plain(prompt), _plain(cell.source))
             elif cell.cell_type == "markdown":
                 prompt = cell.source
     return found
+
+
+def _plain(text: str) -> str:
+    """Markdown for a page that shows it as it is."""
+    return text.replace("**", "")

@@ -114,7 +114,7 @@ def import_marks(files: Iterable[Path], lines: list[Line], key: KeyFile, rubric:
     if problems:
         raise DataError("\n".join([f"有 {len(problems)} 行不对，没有导入：", *problems[:30]]))
     with atomic_writer(out / MARKS) as file:
-        json.dump(found, file, ensure_ascii=False, indent=1, sort_keys=True)
+        json.dump(dict(sorted(found.items())), file, ensure_ascii=False, indent=1)
     return found
 
 
