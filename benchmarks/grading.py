@@ -1,5 +1,8 @@
 """How long a class takes to grade: `python benchmarks/grading.py [--students 200] [--workers 2]`, without a rerun.
 
+With `--zip FILE --key FILE`: how far a real submission's answers are reproduced, by its adapter in two precisions, and
+by what did not write them.
+
 Makes synthetic submissions of the size of real ones (an adapter of rank 8 on all linear layers of the embedded model in fp32, 450 rows
 of data, 20 answers, four free answers), a tenth of them unreadable, in a temporary folder, and grades them from nothing, then again.
 """
@@ -13,18 +16,23 @@ import time
 from pathlib import Path
 
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 from safetensors.numpy import save
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 import grading_samples as samples
 
 from course_utils.data import presets
-from course_utils.data.records import to_records
+from course_utils.data.records import Record, to_records
+from course_utils.grading import rerun
 from course_utils.grading import submission as s
 from course_utils.grading.given import given_questions, without_given
-from course_utils.grading.key import make_key
+from course_utils.grading.key import make_key, read_key
 from course_utils.grading.marking import mark_class
+from course_utils.grading.measure import ROUGE, likeness
 from course_utils.grading.pack import as_json
+from course_utils.inference.predict import predictions
+from course_utils.models.load import load
 
 HIDDEN, MIDDLE, QUERY, KEYS, LAYERS, RANK = 640, 2048, 1024, 256, 18, 8
 SHAPES = {
@@ -38,7 +46,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--students", type=int, default=200)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--zip", type=Path)
+    parser.add_argument("--key", type=Path)
     options = parser.parse_args()
+    if options.zip:
+        return reproduce(options.zip, options.key)
     with tempfile.TemporaryDirectory() as place:
         home = Path(place)
         key = make_key(home / "key")
@@ -57,6 +69,38 @@ def main() -> None:
             print(
                 f"{title}: {seconds:.1f} s, {1000 * seconds / options.students:.0f} ms each; {states}; {len(made.pairs)} pairs alike"
             )
+
+
+def reproduce(path: Path, key_file: Path) -> None:
+    """Mean and lowest edit similarity with the answers handed in, over all given questions."""
+    key, read = read_key(key_file), s.read_submission(path.read_bytes())
+    said = [read.predictions.answers[gold.id] for gold in key.given]
+    asked = [Record(key.instruction, gold.question) for gold in key.given]
+    base = read.manifest.base_model
+
+    def show(title: str, texts: list[str]) -> None:
+        like = [Levenshtein.normalized_similarity(a, b.strip()) for a, b in zip(texts, said, strict=True)]
+        print(
+            f"{title}: mean {np.mean(like):.2f}, lowest {min(like):.2f}; {ROUGE} {likeness(dict(zip((g.id for g in key.given), texts)), key.given).value:.3f}"
+        )
+
+    def answer(model, tokenizer) -> list[str]:
+        given = read.predictions
+        return [
+            row["prediction"]
+            for row in predictions(model, tokenizer, asked, None, given.max_length, given.max_new_tokens)
+        ]
+
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        again = rerun.rerun(read, key, Path(folder))
+        print(
+            f"rerun: {time.perf_counter() - start:.0f} s with the base's loss; {again.loss:.3f} against {again.base_loss:.3f}"
+        )
+    for dtype in ("bf16", "fp32"):
+        show(f"the adapter in {dtype}", answer(*rerun._load(read.adapter, base, print, dtype)))
+    show("the base", answer(*load(base)))
+    show("its answer to the next question", [*said[1:], said[0]])
 
 
 def make_class(folder: Path, n: int) -> Path:

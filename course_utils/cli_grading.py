@@ -70,7 +70,7 @@ def folder(
     out: Out = None,
     roster: Roster = None,
     rubric: RubricFile = None,
-    rerun: Annotated[bool, typer.Option("--rerun", help="用每个适配器重新回答；CPU 上每份要几分钟")] = False,
+    rerun: Annotated[bool, typer.Option("--rerun", help="用每个适配器重新回答；CPU 上每份一分钟上下")] = False,
     judge: UseJudge = False,
     nbgrader: Annotated[
         Path | None, typer.Option(metavar="gradebook.db", help="还写进 nbgrader 的成绩数据库，没有就新建")

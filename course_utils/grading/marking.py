@@ -57,7 +57,7 @@ def mark_class(
     Doing it again gives the same, and what is done is not done again.
 
     roster: a CSV with 学号 and 姓名; only with it is anybody 未提交. with_rerun: also answer with each adapter, which
-    takes minutes for each on a CPU. judge: marks the answers to the given questions. Raises `CourseError`.
+    takes about a minute for each on two cores. judge: marks the answers to the given questions. Raises `CourseError`.
     """
     made = _graded(folder, key, out, roster, rubric, with_rerun, judge, workers, log)
     write_gradebook(made.out / GRADEBOOK, made.lines, made.unknown)

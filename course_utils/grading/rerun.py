@@ -25,7 +25,9 @@ from course_utils.models.catalogue import card
 from course_utils.models.weights import is_ready, place
 
 CHECKED = 6  # given questions that are answered again, drawn anew for each submission by the key's secret
-REPRODUCED = 0.5  # mean edit similarity below which the predictions count as not reproduced
+# Mean edit similarity below which the predictions count as not reproduced. Greedy answers of one adapter part ways after
+# a while in another precision; those of another model are apart from the start: see benchmarks/README.md.
+REPRODUCED = 0.35
 
 
 class Rerun(BaseModel):
@@ -62,7 +64,7 @@ class Rerun(BaseModel):
             return []
         return [
             f"交来的回答不是这个适配器写得出来的：抽查 {len(self.again)} 道给定题目重新回答，平均只有 {mean:.0%} 相同"
-            f"（不同电脑的舍入会带来差别，但通常高于 {REPRODUCED:.0%}）。"
+            f"（电脑和精度不同会有差别，但低于 {REPRODUCED:.0%} 就该问一问）。"
         ]
 
 
@@ -110,13 +112,13 @@ def _rerun(adapter: Adapter, given: Predictions | None, base: str, key: KeyFile,
     return Rerun(base=base, loss=mean_loss(model, tokenizer, key), base_loss=base_loss, hidden=hidden, again=again)
 
 
-def _load(adapter: Adapter, base: str, log):
+def _load(adapter: Adapter, base: str, log, dtype: str = "auto"):
     """`(model, tokenizer)` with the adapter merged, as `Run.load` does it: the same rounding as on the student's side."""
     from peft import PeftModel
 
     from course_utils.models.load import load
 
-    model, tokenizer = load(base, "auto", log)
+    model, tokenizer = load(base, dtype, log)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "adapter_model.safetensors").write_bytes(adapter.content)
         (Path(folder) / "adapter_config.json").write_text(adapter.config.model_dump_json(), encoding="utf-8")
