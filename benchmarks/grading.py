@@ -80,9 +80,8 @@ def reproduce(path: Path, key_file: Path) -> None:
 
     def show(title: str, texts: list[str]) -> None:
         like = [Levenshtein.normalized_similarity(a, b.strip()) for a, b in zip(texts, said, strict=True)]
-        print(
-            f"{title}: mean {np.mean(like):.2f}, lowest {min(like):.2f}; {ROUGE} {likeness(dict(zip((g.id for g in key.given), texts)), key.given).value:.3f}"
-        )
+        scored = likeness({gold.id: text for gold, text in zip(key.given, texts, strict=True)}, key.given)
+        print(f"{title}: mean {np.mean(like):.2f}, lowest {min(like):.2f}; {ROUGE} {scored.value:.3f}")
 
     def answer(model, tokenizer) -> list[str]:
         given = read.predictions
