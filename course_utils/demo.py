@@ -25,7 +25,7 @@ def demo(quick: bool = False) -> Run:
     from course_utils.models.load import load
 
     data, labels = presets.parts("sentiment_predict"), presets.card("sentiment_predict").labels
-    train_rows, test_rows = (400, 160) if quick else (TRAIN_ROWS, TEST_ROWS)
+    train_rows, test_rows = (320, 120) if quick else (TRAIN_ROWS, TEST_ROWS)
     data["train"], data["test"] = data["train"][:train_rows], data["test"][:test_rows]
     print("数据：" + "，".join(f"{part} {len(rows)} 条" for part, rows in data.items()), flush=True)
     samples = _samples(data["test"])
@@ -39,7 +39,7 @@ def demo(quick: bool = False) -> Run:
         )
 
     # Few rows make few steps, and the first thirty go into learning to answer at all: smaller batches, more steps.
-    config = TrainingConfig(batch_size=4, validation_rows=48, evaluations=2) if quick else TrainingConfig()
+    config = TrainingConfig(batch_size=4, validation_rows=32, evaluations=1) if quick else TrainingConfig()
     with PeakMemory() as costs["base"]:
         model, tokenizer = load(config.base_model)
         before = generate(model, tokenizer, samples, max_new_tokens=16)
