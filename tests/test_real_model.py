@@ -117,7 +117,7 @@ def test_the_whole_demo(own_workspace):
         low, accuracy, high = (float(row[name]) for name in ("ci_low", "accuracy", "ci_high"))
         assert 0 <= low <= accuracy <= high <= 1 and 0 <= float(row["macro_f1"]) <= 1 and float(row["seconds"]) >= 0
     rows = [json.loads(line) for line in (run / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert len(rows) == 160
+    assert len(rows) == 120
     for name in ("majority", "tfidf", "base", "tuned"):
         share = sum(row[name] == row["output"] for row in rows) / len(rows)
         assert share == pytest.approx(float(next(r for r in table if r["model"] == name)["accuracy"]), abs=1e-4)
