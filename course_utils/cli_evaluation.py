@@ -17,7 +17,9 @@ Constants = Annotated[list[str] | None, typer.Option("--set", metavar="字段=�
 
 
 def batch(
-    model: Annotated[list[str], typer.Option(metavar="NAME", help="训练、基座、登记过的远程模型或 remote:模型名；可以给几个")],
+    model: Annotated[
+        list[str], typer.Option(metavar="NAME", help="训练、基座、登记过的远程模型或 remote:模型名；可以给几个")
+    ],
     data: Annotated[Path, typer.Option(metavar="FILE", help="jsonl、json 或 csv，每行一条")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="结果文件夹；中断之后用同一条命令接着做")],
     maps: Pairs = None,

@@ -107,7 +107,9 @@ def test_the_readmes_carry_the_same_commands():
 
 
 def test_the_commands_of_the_readmes_exist():
-    named = {re.match(r"(?:python course\.py|course)(?: --from \w+)? ([\w-]+)", line) for line in shell_lines("README.md")} - {None}
+    named = {
+        re.match(r"(?:python course\.py|course)(?: --from \w+)? ([\w-]+)", line) for line in shell_lines("README.md")
+    } - {None}
     assert {match[1] for match in named} <= COMMANDS
 
 
