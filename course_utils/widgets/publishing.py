@@ -214,12 +214,13 @@ class PublishPanel(Panel):
 
     def code(self) -> str:
         """The calls of the page that is open."""
-        service = self.service.value or "商品分类"
+        service = self.service.value or "我的服务"
         if self.steps.selected_index == 0:
+            name = self.name.value.strip() or self.run.value or "我的服务"
             return (
                 "from course_utils.serving.publish import publish\n"
                 "from course_utils.training.history import find_run\n\n"
-                f"publish(find_run({self.run.value or '我的训练'!r}), {self.name.value.strip() or '商品分类'!r})"
+                f"publish(find_run({self.run.value or '我的训练'!r}), {name!r})"
             )
         if self.steps.selected_index == 1:
             return (
@@ -229,7 +230,7 @@ class PublishPanel(Panel):
                 "services.services()"
             )
         if self.steps.selected_index == 2:
-            granted, days = list(self.granted.value) or ["商品分类"], self.days.value or None
+            granted, days = list(self.granted.value) or ["我的服务"], self.days.value or None
             application = self.application.value or "小程序"
             return (
                 "from course_utils.serving import keys\n\n"
@@ -241,7 +242,7 @@ class PublishPanel(Panel):
             )
         return (
             "from course_utils.serving.snippets import snippets\n\n"
-            f"calls = snippets({self.asked.value or '商品分类'!r}, {self._address!r}, {self.question.value!r})\n"
+            f"calls = snippets({self.asked.value or '我的服务'!r}, {self._address!r}, {self.question.value!r})\n"
             f"print(calls[{self.language.value!r}])"
         )
 
