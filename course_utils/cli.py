@@ -97,7 +97,7 @@ def test(options: Rest = None) -> None:
 
 
 @app.command()
-def demo(quick: Annotated[bool, typer.Option("--quick", help="两分钟的版本：数据少，只为看看流程")] = False) -> None:
+def demo(quick: Annotated[bool, typer.Option("--quick", help="短的版本：数据少，只为看看流程")] = False) -> None:
     """用真实评论微调一个模型，再和别的办法比一比。"""
     from course_utils.demo import demo
 
