@@ -43,7 +43,7 @@ class Estimate:
     def summary(self) -> str:
         verdict = "放得下" if self.fits else "放不下：请调小「批大小」或「最大长度」，或者换小一些的模型"
         return (
-            f"预计 {self.minutes:.0f} 分钟（{self.steps} 步，每步约 {self.step_seconds:.1f} 秒）。"
+            f"预计{f' {self.minutes:.0f} ' if self.minutes >= 1 else '不到 1 '}分钟（{self.steps} 步，每步约 {self.step_seconds:.1f} 秒）。"
             f"内存峰值约 {self.memory_mb / 1024:.1f} GB，现在空闲 {self.free_mb / 1024:.1f} GB，{verdict}。"
         )
 
