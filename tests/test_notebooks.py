@@ -61,7 +61,6 @@ def asked_quizzes(notebook):
     return re.findall(r"[\"'](\d\d-q\d+)[\"']", code(notebook))
 
 
-@pytest.mark.xfail(reason="they are being written")
 def test_all_six_are_there_with_their_reference_runs():
     assert tuple(path.stem for path in SOURCES) == CHAPTERS
     assert sorted(path.stem for path in notebooks.NOTEBOOKS.glob("*.ipynb")) == list(CHAPTERS)
