@@ -164,18 +164,20 @@ compare_curves({name: tried[name] for name in tried if name == "学习率合适"
 # - **太大**：一上来就跌跌撞撞，甚至猛地冲高：步子大到每一步都跨过了要去的地方。训练短时它可能侥幸走到低处，可是训练长了、换一个随机种子，就靠不住；冲得太高就再也回不来。
 # - **LoRA 的设置**：“秩 1”和“只有 q 和 v”参数少，同样的步子走得没那么远，起步慢。到末尾追上来了吗？没有追上，也先别说它们“学不会”：**学得慢和学不会，要训练久一点才分得清**。“缩放系数大十倍”像把学习率调大了：走得快，也更晃。所以这两样不要一起改，不然说不清是谁的功劳。
 #
-# 丢弃没有单独试：它防的是背题，训练这么短还来不及背。背题（**过拟合**，overfitting）什么样？用二十几条评论，一遍一遍地训练，也就是把**训练次数**（epochs）调得很大。
+# 丢弃没有单独试：它防的是背题，训练这么短还来不及背。背题（**过拟合**，overfitting）什么样？我们存心让它只能背：十六条评论，标签**胡乱抽签**，里面没有规律可学；再把**训练次数**（epochs）调得很大，一遍一遍地看。**先猜一猜**：这种毫无道理的训练集，它学得会吗？
 #
 # **练习 03-2**　曲线底下有每次验证的损失。写 `best_and_stop`：该留下哪一步（`best`）？要是连续 `patience` 次都没有比之前最低的更低就停，会停在哪一步（`stop`，一直没有停就是 `None`）？
 
 # %%
+import random
+from dataclasses import replace
+
 from course_utils.grading.checks import check
 from course_utils.plots import loss_curve
 from course_utils.training.diagnose import diagnose
 
 
-def best_and_stop(checks, patience):
-    """checks 是 [[步数, 验证损失], ...]，从早到晚。"""
+def best_and_stop(checks, patience):  # checks 是 [[步数, 验证损失], ...]，从早到晚
     best = stop = None
     ### BEGIN SOLUTION
     best = min(checks, key=lambda line: line[1])[0]
@@ -183,25 +185,25 @@ def best_and_stop(checks, patience):
     for step, loss in checks:
         waited = 0 if loss < lowest else waited + 1
         lowest = min(lowest, loss)
-        if waited == patience and stop is None:
-            stop = step
+        stop = step if waited == patience and stop is None else stop
     ### END SOLUTION
     return best, stop
 
 
-tiny = {"train": few["train"][:24], "validation": few["validation"]}
-times = by_profile(ci=1, classroom=7, gpu=10)  # 训练次数，每一遍验证一次
-again = TrainingConfig(batch_size=4, learning_rate=1e-3, epochs=times, evaluations=times)
-run = trained(again, tiny, "试-背题", log=lambda _: None)
+draw = random.Random(1)
+tiny = {"train": [replace(r, output=draw.choice(["积极", "消极"])) for r in few["train"][:16]]}
+times = by_profile(ci=1, classroom=16, gpu=20)  # 训练次数
+again = TrainingConfig(batch_size=4, learning_rate=2e-3, epochs=times, evaluations=by_profile(ci=1, classroom=8, gpu=8))
+run = trained(again, tiny | {"validation": few["validation"]}, "试-背题", log=lambda _: None)
 checks, patience = [[line["step"], round(line["eval_loss"], 4)] for line in run.metrics if "eval_loss" in line], 2
 print("每次验证的 [步数, 验证损失]：", checks)
 print(*(f"提醒：{notice.what}" for notice in diagnose(run.metrics, run.samples)), sep="\n")
 best, stop = best_and_stop(checks, patience)
 check("03-2", best and {"checks": checks, "patience": patience, "best": best, "stop": stop})
-loss_curve(run.metrics, title="二十几条评论，反复训练")
+loss_curve(run.metrics, title="十六条评论，标签是抽签来的")
 
 # %% [markdown]
-# 该看的是两条线什么时候**分手**：训练损失一路往下，验证损失先跟着降，然后停住、抬头：它在背这二十几条，没见过的反而越来越没把握。（你的图上还没有抬头？那是还没背够，把 `times` 加大再试。）课程每次验证都存检查点（checkpoint），最后**留下验证损失最低的那一次**；想早点停、省时间，就填「提前停止」。曲线坏成别的样子怎么办，写在 `docs/training_troubles.md`。
+# 训练损失一路到了零：没有道理的标签，它照样背得滚瓜烂熟。所以**训练损失低，什么也证明不了**。看两条线在哪里**分手**：验证损失停住或者抬头的地方，就是从“学”变成“背”的地方。课程每次验证都存检查点（checkpoint），最后**留下验证损失最低的那一次**；想早点停、省时间，就填「提前停止」。曲线坏成别的样子怎么办，写在 `docs/training_troubles.md`。
 #
 # ## 3　提交训练
 #
