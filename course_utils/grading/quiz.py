@@ -12,10 +12,11 @@ from course_utils.grading import progress
 from course_utils.grading.checks import show
 
 FOLDER = Path(__file__).with_name("quizzes")
-# While the quiz is live, the still text after it has nothing to add; when it is not, JupyterLab's error text goes.
+# While the quiz is live, the still text after it has nothing to add; JupyterLab's error text for a widget of yesterday
+# goes, whichever it was: what is to be read stands beside it.
 STYLE = """<style>
 .jp-OutputArea-child:has(.course-quiz) + .jp-OutputArea-child:has(.course-quiz-still) { display: none }
-.jp-OutputArea-child:has(+ .jp-OutputArea-child .course-quiz-still) > .jupyter-widgets:not(:has(*)) { display: none }
+.jp-OutputArea-child > .jupyter-widgets:not(:has(*)) { display: none }
 .course-quiz { gap: 4px; margin: 4px 0 10px }
 .course-quiz .widget-radio-box { height: auto; max-width: 60em }
 .course-quiz .widget-radio-box label { height: auto; line-height: 1.6; white-space: normal; margin-bottom: 2px }
