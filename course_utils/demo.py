@@ -25,7 +25,7 @@ def demo(quick: bool = False) -> Run:
     from course_utils.models.load import load
 
     data, labels = presets.parts("sentiment_predict"), presets.card("sentiment_predict").labels
-    train_rows, test_rows = (320, 120) if quick else (TRAIN_ROWS, TEST_ROWS)
+    train_rows, test_rows = (280, 120) if quick else (TRAIN_ROWS, TEST_ROWS)
     data["train"], data["test"] = data["train"][:train_rows], data["test"][:test_rows]
     print("数据：" + "，".join(f"{part} {len(rows)} 条" for part, rows in data.items()), flush=True)
     samples = _samples(data["test"])
