@@ -60,7 +60,7 @@ def submit(
         raise typer.Exit(not found.ok)
     if not found.ok:
         raise DataError("没有写文件。")
-    print(f"要交的文件：{bundle.submit(notebook, run, data, student_id, student_name, out)}")
+    print(f"要交的文件：{bundle.write(found, out)}")
 
 
 @app.command("folder", hidden=True)

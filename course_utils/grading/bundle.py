@@ -170,12 +170,17 @@ def submit(
     The arguments are those of `preflight`. Raises `DataError` with every problem that stands in the way; then nothing
     is written.
     """
-    found = preflight(notebook, run, data, student_id, student_name)
+    return write(preflight(notebook, run, data, student_id, student_name), out)
+
+
+def write(found: Preflight, out: str | Path | None = None) -> Path:
+    """Write the zip of a preflight, see `submit`."""
     if not found.ok:
         lines = [f"· {f.part}：{f.what}。{f.fix}。" for f in found.findings if f.severity == MUST]
         raise DataError("\n".join([found.summary(), *lines]))
-    number = s.read_submission(found.content).manifest.notebook
-    name = "-".join(plain(part) for part in (str(student_id), str(student_name), number) if part)
+    manifest = s.read_submission(found.content).manifest
+    parts = (manifest.student_id, manifest.student_name, manifest.notebook)
+    name = "-".join(plain(part) for part in parts if part)
     path = Path(out) if out else paths.workspace() / "submissions" / f"{name}.zip"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
